@@ -1,0 +1,236 @@
+"""The keeper's words as values: wants, claims, what was seen in a room, what to do about it.
+
+Pure data, no behaviour beyond what follows from the fields. Times are seconds since the epoch on the
+keeper's clock.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+# LiveKit's own limit, which `CreateDispatch` does not check (fact 17).
+MAX_ROOM_NAME_BYTES = 256
+
+
+class State(StrEnum):
+    """What clients see of a want."""
+
+    WAITING = "waiting"
+    DISPATCHED = "dispatched"
+    JOINED = "joined"
+    REPLACING = "replacing"
+    FINISHED = "finished"
+    STOPPED = "stopped"
+    GAVE_UP = "gave_up"
+
+    @property
+    def ended(self) -> bool:
+        return self in _ENDED
+
+
+_ENDED = frozenset({State.FINISHED, State.STOPPED, State.GAVE_UP})
+
+
+class Source(StrEnum):
+    """Why a room wants an agent."""
+
+    REQUEST = "request"
+    """Somebody asked (POST): lives until the room ends, whoever is in it."""
+    SESSION = "session"
+    POLICY = "policy"
+    """The room's name matches a pattern: begins with a person, renewed by each person's join."""
+    INVITATION = "invitation"
+    """A token that we minted names the agent: begins when that person joins."""
+    DISPATCH = "dispatch"
+    """A dispatch made behind our back: the agent it brought is kept like any other."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Want:
+    """A room's wish for an agent. At most one of them is alive for a room and an agent name."""
+
+    id: str
+    room: str
+    agent: str
+    source: Source = Source.REQUEST
+    metadata: str = ""
+    """Reaches the agent as the job's metadata."""
+    generation: int = 1
+    """Raised by a restart: a dispatch of an older generation is refused at the gate."""
+    sid: str = ""
+    """The room instance it is pinned to; "" until the room was first seen (I4)."""
+    node: str = ""
+    """LiveKit's node id when it was pinned: tells a server restart from a room's end (fact 80)."""
+    state: State = State.WAITING
+    reason: str = ""
+    """Why it is in this state, in words for an operator."""
+    created_at: float
+    asked_at: float
+    """The last ask: an agent that finished by itself comes back only for a later one (I5)."""
+    since: float
+    """When the state last changed."""
+    lacking_since: float
+    """Since when it has been without a working agent (not reset by an agent that dies at once); 0 while it has one."""
+    dispatch_id: str = ""
+    dispatched_at: float = 0.0
+    identity: str = ""
+    """The agent participant's identity, when one was let in."""
+    failures: int = 0
+    """Dispatches lost and agents died in a row; back-off grows with it."""
+    not_before: float = 0.0
+    """No dispatch before this time (back-off)."""
+
+
+class Stage(StrEnum):
+    """How far the claim's job has come. Each stage but `OPEN` has a limit."""
+
+    ACCEPTED = "accepted"
+    LAUNCHED = "launched"
+    ENTERED = "entered"
+    CONNECTED = "connected"
+    OPEN = "open"
+    SPENT = "spent"
+    """In the room and deaf: its session closed when its person left (fact 82)."""
+    LEAVING = "leaving"
+    """Told to end, or about to by itself; holds the room until it has left."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Claim:
+    """The right of one job to be the room's agent. At most one for a room and an agent name."""
+
+    room: str
+    agent: str
+    want_id: str
+    generation: int
+    sid: str
+    job_id: str
+    identity: str
+    stage: Stage = Stage.ACCEPTED
+    since: float
+    """When the stage was reached."""
+    holder: str = ""
+    """The replica whose pool has the job."""
+    pid: int = 0
+    pid_started: float = 0.0
+    close_reason: str = ""
+    """Why its session closed, or the exception's type: tells a death from an end on purpose."""
+
+
+class End(StrEnum):
+    """How a claim's job came to its end."""
+
+    DIED = "died"
+    RAISED = "raised"
+    SPENT = "spent"
+    FINISHED = "finished"
+    ENDED = "ended"
+    """We ended it: a stop, a restart, a duplicate."""
+    LOST = "lost"
+    """It never got as far as the room."""
+    ROOM_ENDED = "room_ended"
+    DECLINED = "declined"
+    """The user's own on_request refused the job."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Room:
+    """A room that exists, as LiveKit lists it."""
+
+    name: str
+    sid: str
+    people: int = 0
+    """Participants that are not agents (fact 76)."""
+    created_at: float = 0.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Participant:
+    """Somebody in a room, as LiveKit lists them."""
+
+    identity: str
+    sid: str = ""
+    agent: str | None = None
+    """The agent name (`lk.agent_name`) of an agent participant, "" for an unnamed one; None for a person.
+    An avatar (`lk.publish_on_behalf`) is neither a person nor the agent: see `avatar`."""
+    avatar: bool = False
+    active: bool = True
+    """Joined or active, not merely joining or disconnected."""
+    joined_at: float = 0.0
+    metadata: str = ""
+    attributes: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def person(self) -> bool:
+        return self.agent is None and not self.avatar
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Dispatch:
+    """An agent dispatch, as LiveKit lists it."""
+
+    id: str
+    room: str
+    agent: str
+    jobs: int = 0
+    """Listed jobs. Their status proves nothing (fact 75)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Unknown:
+    """LiveKit (or the store) could not tell. Never means "absent"; the call may have had its effect (I3)."""
+
+    why: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Seen:
+    """What was read of one room in one pass. LiveKit is read first, claims after it: an agent whose claim
+    was granted in between is then known, never mistaken for a stray."""
+
+    room: Room | None
+    """None: LiveKit definitely answered that no such room exists."""
+    participants: Sequence[Participant] = ()
+    at: float
+
+    @property
+    def people(self) -> list[Participant]:
+        return [p for p in self.participants if p.person]
+
+    def agents(self, name: str) -> list[Participant]:
+        return [p for p in self.participants if p.agent == name and not p.avatar]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ask:
+    """A request for an agent."""
+
+    room: str
+    agent: str
+    source: Source = Source.REQUEST
+    metadata: str = ""
+    sid: str = ""
+    """Pins the want at once, when the asker knows the room instance."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Job:
+    """A want as clients see it: the `result` of a job request."""
+
+    want: Want
+    place: int | None = None
+    """Place in the waiting line, 1 is next; None when not in line."""
+    deduplicated: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Invitation:
+    """A token that we minted asks for an agent once its owner joins."""
+
+    room: str
+    identity: str
+    agent: str
+    metadata: str = ""
+    expires_at: float

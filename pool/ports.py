@@ -1,0 +1,150 @@
+"""The pool's vocabulary: what it is asked, what it tells.
+
+Pure values and protocols. Imports neither livekit nor asyncio, so that whoever decides about jobs (the
+keeper) can be driven under a virtual clock.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import Enum, StrEnum
+from typing import Protocol
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Offer:
+    """A job that LiveKit offers to this worker (an `AvailabilityRequest`)."""
+
+    job_id: str
+    dispatch_id: str
+    room: str
+    sid: str
+    agent: str
+    attributes: Mapping[str, str] = field(default_factory=dict)
+    """The dispatch's attributes (fact 47): want id, generation and SID when the dispatch is ours."""
+    metadata: str = ""
+
+
+class Verdict(Enum):
+    """What the gate says to an offer."""
+
+    GRANTED = "granted"
+    """This job, and no other, may enter the room."""
+    REFUSED = "refused"
+    """Never: `reject(terminate=True)` (fact 34)."""
+    UNKNOWN = "unknown"
+    """The gate cannot tell now: `reject(terminate=False)`; nothing is concluded (I3)."""
+
+
+class Gate(Protocol):
+    """Decides which offered job is the one. The wall behind I1.
+
+    None of the calls raises; a fault is `UNKNOWN` or `False`.
+    """
+
+    async def claim(self, offer: Offer) -> Verdict:
+        """Claim the room for this job, atomically."""
+
+    async def identify(self, job_id: str, identity: str) -> bool:
+        """Record under which identity the job will join, before LiveKit hears of the acceptance.
+
+        Returns False when the claim is gone: then the job must be refused.
+        """
+
+    async def confirm(self, job_id: str) -> bool:
+        """Whether the claim still holds, asked by the job process before it connects."""
+
+
+class JobEventKind(StrEnum):
+    """The stages of a job, in the order in which they normally come."""
+
+    DECLINED = "declined"
+    """The user's own `on_request` rejected the job after the gate had granted it."""
+    UNASSIGNED = "unassigned"
+    """Accepted, but LiveKit never assigned it (fact 33), or no process could be started for it."""
+    LAUNCHED = "launched"
+    """A process has the job; `pid` and `pid_started` are set."""
+    ENTERED = "entered"
+    """The child runs: it is about to call the user's entrypoint."""
+    CONNECTED = "connected"
+    """The child is in the room."""
+    OPEN = "open"
+    """The child listens: its session is open, or it has none and does without."""
+    SESSION_CLOSED = "session_closed"
+    """The session closed; `detail` is LiveKit's CloseReason ("participant_disconnected", "error", ...)."""
+    RAISED = "raised"
+    """The user's entrypoint raised; `detail` is the exception's type."""
+    RECONNECTING = "reconnecting"
+    """The child lost the server and tries to get back (fact 80)."""
+    LEFT = "left"
+    """The child left the room for good; `detail` is LiveKit's DisconnectReason ("CLIENT_INITIATED", ...)."""
+    EXITED = "exited"
+    """The process is gone; `detail` is the exit code as text. Always the last event of a job that was launched."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JobEvent:
+    job_id: str
+    kind: JobEventKind
+    detail: str = ""
+    pid: int = 0
+    pid_started: float = 0.0
+    """The process's start time in seconds since the epoch (psutil): a pid alone is reused."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Capacity:
+    """What the pool can take now."""
+
+    slots: int = 0
+    """Calls that this pool serves at once."""
+    running: int = 0
+    """Processes with a job, those that left their room and are still finishing included."""
+    starting: int = 0
+    """Jobs accepted and not launched yet."""
+    warm: int = 0
+    """Processes that are ready for a job."""
+    node_id: str = ""
+    """LiveKit's node id of the present registration; "" while not registered. New at every server start (fact 84)."""
+    draining: bool = False
+
+    @property
+    def registered(self) -> bool:
+        return bool(self.node_id)
+
+    @property
+    def free(self) -> int:
+        """Jobs that can be accepted right now: 0 while unregistered, draining or cold (fact 63)."""
+        if not self.registered or self.draining:
+            return 0
+        return max(0, min(self.slots - self.running, self.warm) - self.starting)
+
+
+class Listener(Protocol):
+    """Hears what happens in the pool. Calls are synchronous, quick, and in the event loop."""
+
+    def on_job(self, event: JobEvent) -> None: ...
+
+    def on_capacity(self, capacity: Capacity) -> None:
+        """Called whenever a figure changed: a worker registered or was lost, a slot freed, a process got warm."""
+
+
+class Workers(Protocol):
+    """What the keeper may ask of the pool."""
+
+    @property
+    def agent(self) -> str:
+        """The agent name under which the pool's worker registers; "" for an unnamed one."""
+
+    def capacity(self) -> Capacity: ...
+
+    def runs(self, job_id: str) -> bool:
+        """Whether a process of this pool has the job (accepted and not launched yet counts)."""
+
+    def end(self, job_id: str, *, kill: bool = False) -> None:
+        """End a job. Returns at once; `EXITED` tells when it is done.
+
+        Gracefully (LiveKit's own shutdown: callbacks run) or, with `kill`, by SIGKILL. A job that is
+        accepted and not launched yet is ended as soon as it is launched (fact 53). Unknown ids are ignored.
+        """
