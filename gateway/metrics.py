@@ -1,0 +1,111 @@
+"""Every metric of Roomkeeper, by name and in base units. A leaf: imports nothing of ours.
+
+One `Metrics` per process, handed to whoever counts; its registry is its own, apart from
+livekit-agents' (fact 60).
+"""
+
+from __future__ import annotations
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+
+_SECONDS = (0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.75, 1.0, 1.5, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0)
+_CALL_SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.5, 1.0, 3.0, 5.0, 10.0)
+
+
+class Metrics:
+    """The instruments, one attribute each."""
+
+    def __init__(self) -> None:
+        self.registry = r = CollectorRegistry()
+        self.time_to_agent = Histogram(
+            "roomkeeper_time_to_agent_seconds",
+            "From the ask (or the loss of the agent before) to each stage: dispatched, claimed, joined.",
+            ["stage"],
+            buckets=_SECONDS,
+            registry=r,
+        )
+        self.asks = Counter(
+            "roomkeeper_asks_total",
+            "Asks for an agent, by source and whether the want lived already.",
+            ["source", "deduplicated"],
+            registry=r,
+        )
+        self.rooms = Gauge(
+            "roomkeeper_rooms", "Rooms' wants by state, ended ones left out.", ["state"], registry=r
+        )
+        self.dispatches = Counter(
+            "roomkeeper_dispatches_total",
+            "Dispatches by outcome: created, unknown, claimed, lost.",
+            ["outcome"],
+            registry=r,
+        )
+        self.dispatches_lost = Counter(
+            "roomkeeper_dispatches_lost_total",
+            "Dispatches that nobody claimed in time; another was made.",
+            registry=r,
+        )
+        self.agents_replaced = Counter(
+            "roomkeeper_agents_replaced_total",
+            "Agents that ended and were replaced, by reason.",
+            ["reason"],
+            registry=r,
+        )
+        self.gave_up = Counter("roomkeeper_gave_up_total", "Wants given up at their deadline.", registry=r)
+        self.offers = Counter(
+            "roomkeeper_offers_total",
+            "Jobs that LiveKit offered to our workers, by verdict: granted, adopted, duplicate, no_want, stale, unknown.",
+            ["verdict"],
+            registry=r,
+        )
+        self.duplicates_refused = Counter(
+            "roomkeeper_duplicates_refused_total",
+            "Jobs refused at the gate because the room has its agent.",
+            registry=r,
+        )
+        self.duplicates_removed = Counter(
+            "roomkeeper_duplicates_removed_total",
+            "Agent participants removed: ghosts and strays.",
+            ["kind"],
+            registry=r,
+        )
+        self.webhooks = Counter(
+            "roomkeeper_webhooks_total", "Webhooks by event and verdict.", ["event", "verdict"], registry=r
+        )
+        self.slots = Gauge(
+            "roomkeeper_slots", "Slots by state: running, starting, free, cold.", ["state"], registry=r
+        )
+        self.jobs_ended = Counter(
+            "roomkeeper_jobs_ended_total", "Jobs of our pool that ended, by reason.", ["reason"], registry=r
+        )
+        self.livekit_calls = Histogram(
+            "roomkeeper_livekit_call_seconds",
+            "Calls to LiveKit's API by method and outcome: ok, absent, unknown.",
+            ["method", "outcome"],
+            buckets=_CALL_SECONDS,
+            registry=r,
+        )
+        self.passes = Counter(
+            "roomkeeper_passes_total",
+            "Reconcile passes by result: ok, unknown, failed.",
+            ["result"],
+            registry=r,
+        )
+        self.queue_depth = Gauge("roomkeeper_queue_depth", "Rooms due for a look.", registry=r)
+        self.resyncs = Histogram(
+            "roomkeeper_resync_seconds",
+            "Comparisons with all rooms that LiveKit lists.",
+            buckets=_CALL_SECONDS,
+            registry=r,
+        )
+        self.http_requests = Histogram(
+            "roomkeeper_http_request_seconds",
+            "HTTP requests by route and status, webhooks left out (they have their own).",
+            ["route", "status"],
+            buckets=_CALL_SECONDS,
+            registry=r,
+        )
+        self.worker_registrations = Counter(
+            "roomkeeper_worker_registrations_total",
+            "Registrations of this pool's worker with LiveKit.",
+            registry=r,
+        )

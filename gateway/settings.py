@@ -1,0 +1,299 @@
+"""Settings: the environment, read once at the edge, all faults reported at once.
+
+Names are LiveKit's own where they exist, `ROOMKEEPER_*` for the rest. Durations are seconds.
+"""
+
+from __future__ import annotations
+
+import fnmatch
+import os
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TypeVar
+from urllib.parse import urlsplit
+
+from gateway.errors import SettingsError
+
+DEV_KEY = "devkey"
+DEV_SECRET = "secret"  # noqa: S105  (LiveKit's public dev pair)
+DEFAULT_AGENT = "my-telephony-agent"
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LiveKitSettings:
+    """Where LiveKit is and how to sign in."""
+
+    url: str = "ws://127.0.0.1:7880"
+    """`LIVEKIT_URL`; ws(s) or http(s)."""
+    api_key: str = DEV_KEY
+    """`LIVEKIT_API_KEY`."""
+    api_secret: str = field(default=DEV_SECRET, repr=False)
+    """`LIVEKIT_API_SECRET`."""
+    public_url: str = ""
+    """`ROOMKEEPER_LIVEKIT_PUBLIC_URL`: what browsers are told; `url` unless set."""
+    call_timeout: float = 8.0
+    """`ROOMKEEPER_LIVEKIT_TIMEOUT`: one call to LiveKit's API. Above the 5 s that dispatch calls can take (fact 54)."""
+
+    @property
+    def client_url(self) -> str:
+        return self.public_url or self.url
+
+    @property
+    def is_dev(self) -> bool:
+        return self.api_key == DEV_KEY or self.api_secret == DEV_SECRET
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HttpSettings:
+    """The front door."""
+
+    host: str = "127.0.0.1"
+    """`ROOMKEEPER_HOST`."""
+    port: int = 8080
+    """`ROOMKEEPER_PORT`, else `PORT`."""
+    cors_origins: tuple[str, ...] = ()
+    """`ROOMKEEPER_CORS_ORIGINS`, comma separated; empty: none, `*`: any."""
+    open_tokens: bool = False
+    """`ROOMKEEPER_OPEN_TOKENS`: whoever reaches the port gets room tokens. On in `dev`, refused by `start`
+    unless set by hand."""
+    worker_urls: tuple[str, ...] = ()
+    """`AGENT_WORKER_URL`: the worker URLs that requests may name (their own `/start` door), comma separated;
+    the first one is the default."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KeeperSettings:
+    """How the keeper keeps its promises. The defaults follow LiveKit's own time-outs."""
+
+    default_agent: str = DEFAULT_AGENT
+    """`LIVEKIT_AGENT_NAME`: asked for when a request names none."""
+    room_patterns: tuple[tuple[str, str], ...] = ()
+    """`ROOMKEEPER_ROOMS`: rooms that want an agent by their name, `pattern[=agent]`, comma separated
+    (shell globs; the agent defaults to the default agent)."""
+    claim_timeout: float = 4.0
+    """A dispatch that none of our workers claimed by then is lost (fact 4)."""
+    foreign_timeout: float = 10.0
+    """The same for workers that are not ours (facts 4, 54)."""
+    accept_timeout: float = 8.0
+    """From the claim to a launched process; LiveKit's assignment may take 7.5 s (fact 33)."""
+    connect_timeout: float = 15.0
+    """`ROOMKEEPER_CONNECT_TIMEOUT`: from the launched process to the room."""
+    return_timeout: float = 12.0
+    """How long a running agent that is not listed may take to come back after LiveKit restarted (fact 80)."""
+    give_up_after: float = 300.0
+    """`ROOMKEEPER_GIVE_UP_AFTER`: a want without a working agent for so long is given up."""
+    empty_timeout: float = 60.0
+    """`ROOMKEEPER_EMPTY_TIMEOUT`: a room that we created and nobody joined ends after this."""
+    resync_interval: float = 10.0
+    """`ROOMKEEPER_RESYNC`: every so often the rooms are compared with what LiveKit lists (I6)."""
+    keep_ended: float = 3600.0
+    """Ended wants are remembered so long, for whoever asks what became of a job."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PoolSettings:
+    """The workers inside this process."""
+
+    target: str = "pool.agents.echo:server"
+    """`module:server` of the AgentServer to run."""
+    slots: int = max(4, 2 * (os.cpu_count() or 2))
+    """`ROOMKEEPER_SLOTS`: calls at once; as many processes are kept warm."""
+    drain_timeout: float = 3600.0
+    """`ROOMKEEPER_DRAIN_TIMEOUT`: calls may take so long to end after SIGTERM (LiveKit's own default)."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoreSettings:
+    """Where wants and claims are kept."""
+
+    path: Path = Path("roomkeeper.db")
+    """`ROOMKEEPER_STORE`: the SQLite file, in the working directory by default."""
+    full_sync: bool = False
+    """`ROOMKEEPER_STORE_SYNC=full`: survive a power cut as well, not only a kill."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """Everything, frozen."""
+
+    dev: bool = False
+    livekit: LiveKitSettings = field(default_factory=LiveKitSettings)
+    http: HttpSettings = field(default_factory=HttpSettings)
+    keeper: KeeperSettings = field(default_factory=KeeperSettings)
+    pool: PoolSettings = field(default_factory=PoolSettings)
+    store: StoreSettings = field(default_factory=StoreSettings)
+    log_level: str = "info"
+    """`ROOMKEEPER_LOG_LEVEL`."""
+    log_json: bool = True
+    """`ROOMKEEPER_LOG=json|console`; console in `dev`."""
+
+
+class _Reader:
+    """Reads variables one by one and collects what is wrong with them."""
+
+    def __init__(self, env: Mapping[str, str]) -> None:
+        self._env = env
+        self.faults: list[str] = []
+
+    def get(self, names: str, parse: Callable[[str], T], default: T) -> T:
+        """The first of the space-separated `names` that is set and not blank, parsed; else the default."""
+        for name in names.split():
+            text = self._env.get(name, "").strip()
+            if not text:
+                continue
+            try:
+                return parse(text)
+            except ValueError as fault:
+                self.faults.append(f"{name}: {fault}")
+                return default
+        return default
+
+
+def _url(text: str) -> str:
+    parts = urlsplit(text)
+    if parts.scheme not in {"ws", "wss", "http", "https"} or not parts.hostname:
+        raise ValueError("must be a ws://, wss://, http:// or https:// URL")
+    return text.rstrip("/")
+
+
+def _http_url(text: str) -> str:
+    parts = urlsplit(text)
+    if parts.scheme not in {"http", "https"} or not parts.hostname:
+        raise ValueError(f"{text!r} is not an http:// or https:// URL")
+    return text.rstrip("/")
+
+
+def _number(low: float, high: float) -> Callable[[str], float]:
+    def parse(text: str) -> float:
+        try:
+            value = float(text)
+        except ValueError:
+            raise ValueError(f"must be a number of seconds, not {text!r}") from None
+        if not low <= value <= high:  # also refuses nan
+            raise ValueError(f"must be between {low:g} and {high:g} seconds, not {text}")
+        return value
+
+    return parse
+
+
+def _whole(low: int, high: int) -> Callable[[str], int]:
+    def parse(text: str) -> int:
+        if not re.fullmatch(r"\d{1,9}", text) or not low <= int(text) <= high:
+            raise ValueError(f"must be a whole number from {low} to {high}, not {text!r}")
+        return int(text)
+
+    return parse
+
+
+def _switch(text: str) -> bool:
+    match text.lower():
+        case "1" | "true" | "yes" | "on":
+            return True
+        case "0" | "false" | "no" | "off":
+            return False
+    raise ValueError(f"must be 1 or 0, not {text!r}")
+
+
+def _one_of(*choices: str) -> Callable[[str], str]:
+    def parse(text: str) -> str:
+        if text.lower() not in choices:
+            raise ValueError(f"must be one of {', '.join(choices)}, not {text!r}")
+        return text.lower()
+
+    return parse
+
+
+def _list(item: Callable[[str], T]) -> Callable[[str], tuple[T, ...]]:
+    def parse(text: str) -> tuple[T, ...]:
+        return tuple(item(part.strip()) for part in text.split(",") if part.strip())
+
+    return parse
+
+
+def _pattern(text: str) -> tuple[str, str]:
+    pattern, _, agent = text.partition("=")
+    if not pattern.strip():
+        raise ValueError(f"{text!r} has no room pattern; write pattern or pattern=agent")
+    re.compile(fnmatch.translate(pattern))
+    return pattern.strip(), agent.strip()
+
+
+def read(env: Mapping[str, str], *, dev: bool, **overrides: object) -> Settings:
+    """Read all settings from `env`.
+
+    `overrides` come from the command line: target, slots, host, port; None means not given.
+
+    Raises:
+        SettingsError: naming every variable that cannot be used.
+    """
+    reader = _Reader({**env, **_as_variables(overrides)})
+    get = reader.get
+    settings = Settings(
+        dev=dev,
+        livekit=LiveKitSettings(
+            url=get("LIVEKIT_URL", _url, LiveKitSettings.url if dev else ""),
+            api_key=get("LIVEKIT_API_KEY", str, DEV_KEY if dev else ""),
+            api_secret=get("LIVEKIT_API_SECRET", str, DEV_SECRET if dev else ""),
+            public_url=get("ROOMKEEPER_LIVEKIT_PUBLIC_URL", _url, ""),
+            call_timeout=get("ROOMKEEPER_LIVEKIT_TIMEOUT", _number(1, 60), 8.0),
+        ),
+        http=HttpSettings(
+            host=get("ROOMKEEPER_HOST", str, "127.0.0.1" if dev else "0.0.0.0"),  # noqa: S104
+            port=get("ROOMKEEPER_PORT PORT", _whole(0, 65535), 8080),
+            cors_origins=get("ROOMKEEPER_CORS_ORIGINS", _list(str), ("*",) if dev else ()),
+            open_tokens=get("ROOMKEEPER_OPEN_TOKENS", _switch, dev),
+            worker_urls=get("AGENT_WORKER_URL", _list(_http_url), ()),
+        ),
+        keeper=KeeperSettings(
+            default_agent=get("LIVEKIT_AGENT_NAME", str, DEFAULT_AGENT),
+            room_patterns=get("ROOMKEEPER_ROOMS", _list(_pattern), ()),
+            connect_timeout=get("ROOMKEEPER_CONNECT_TIMEOUT", _number(1, 600), 15.0),
+            give_up_after=get("ROOMKEEPER_GIVE_UP_AFTER", _number(1, 86400), 300.0),
+            empty_timeout=get("ROOMKEEPER_EMPTY_TIMEOUT", _number(1, 86400), 60.0),
+            resync_interval=get("ROOMKEEPER_RESYNC", _number(0.1, 3600), 10.0),
+        ),
+        pool=PoolSettings(
+            target=get("ROOMKEEPER_AGENT", str, PoolSettings.target),
+            slots=get("ROOMKEEPER_SLOTS", _whole(1, 1000), PoolSettings.slots),
+            drain_timeout=get("ROOMKEEPER_DRAIN_TIMEOUT", _number(0, 86400), 3600.0),
+        ),
+        store=StoreSettings(
+            path=get("ROOMKEEPER_STORE", Path, StoreSettings.path),
+            full_sync=get("ROOMKEEPER_STORE_SYNC", _one_of("normal", "full"), "normal") == "full",
+        ),
+        log_level=get("ROOMKEEPER_LOG_LEVEL", _one_of("debug", "info", "warning", "error"), "info"),
+        log_json=get("ROOMKEEPER_LOG", _one_of("json", "console"), "console" if dev else "json") == "json",
+    )
+    faults = reader.faults + ([] if dev else _unfit_for_production(settings))
+    if faults:
+        raise SettingsError(faults)
+    return settings
+
+
+def _as_variables(overrides: Mapping[str, object]) -> dict[str, str]:
+    names = {
+        "target": "ROOMKEEPER_AGENT",
+        "slots": "ROOMKEEPER_SLOTS",
+        "host": "ROOMKEEPER_HOST",
+        "port": "ROOMKEEPER_PORT",
+    }
+    return {names[key]: str(value) for key, value in overrides.items() if value is not None}
+
+
+def _unfit_for_production(settings: Settings) -> list[str]:
+    faults = []
+    livekit = settings.livekit
+    if not livekit.url:
+        faults.append("LIVEKIT_URL: set it to your LiveKit server, for example wss://livekit.example.com")
+    if not livekit.api_key or not livekit.api_secret:
+        faults.append("LIVEKIT_API_KEY, LIVEKIT_API_SECRET: set both, as in the server's `keys`")
+    elif livekit.is_dev:
+        faults.append(
+            "LIVEKIT_API_KEY, LIVEKIT_API_SECRET: LiveKit's public dev pair is refused by `start`; "
+            "use keys of your own, or `roomkeeper dev`"
+        )
+    return faults
