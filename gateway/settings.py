@@ -23,7 +23,7 @@ DEFAULT_AGENT = "my-telephony-agent"
 T = TypeVar("T")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class LiveKitSettings:
     """Where LiveKit is and how to sign in."""
 
@@ -47,7 +47,7 @@ class LiveKitSettings:
         return self.api_key == DEV_KEY or self.api_secret == DEV_SECRET
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class HttpSettings:
     """The front door."""
 
@@ -65,7 +65,7 @@ class HttpSettings:
     the first one is the default."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class KeeperSettings:
     """How the keeper keeps its promises. The defaults follow LiveKit's own time-outs."""
 
@@ -94,7 +94,7 @@ class KeeperSettings:
     """Ended wants are remembered so long, for whoever asks what became of a job."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class PoolSettings:
     """The workers inside this process."""
 
@@ -106,7 +106,7 @@ class PoolSettings:
     """`ROOMKEEPER_DRAIN_TIMEOUT`: calls may take so long to end after SIGTERM (LiveKit's own default)."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class StoreSettings:
     """Where wants and claims are kept."""
 
@@ -116,7 +116,7 @@ class StoreSettings:
     """`ROOMKEEPER_STORE_SYNC=full`: survive a power cut as well, not only a kill."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class Settings:
     """Everything, frozen."""
 
