@@ -1,0 +1,194 @@
+"""The keeper's LiveKit port over one long-lived `livekit.api.LiveKitAPI`. Thin: one call here is one call
+there, nothing is retried, cached or decided; a fault is the value `Unknown`.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
+from email.utils import parsedate_to_datetime
+from types import SimpleNamespace
+from typing import Self, TypeVar
+
+import aiohttp
+import structlog
+from livekit.api import LiveKitAPI
+from livekit.protocol import agent_dispatch, models
+from livekit.protocol import room as proto
+
+from gateway.keeper.model import Dispatch, Participant, Room, Unknown
+from gateway.livekit.faults import FAULTS, MAX_SKEW, Circumstances, Fault, clock_is_off, explain
+from gateway.livekit.values import dispatch_of, participants_of, room_of
+
+log = structlog.get_logger(__name__)
+
+STATUS_TOPIC = "roomkeeper.status"
+
+OnCall = Callable[[str, str, float], None]
+"""Hears of each call: LiveKit's method, the outcome in one word ("ok" or a `Fault.outcome`), seconds."""
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Probe:
+    """Whether LiveKit can be used now."""
+
+    ok: bool
+    why: str
+    """What to do about it; "" when all is well."""
+    skew: float | None
+    """Seconds by which our clock is ahead of LiveKit's, to about 0.5 s; None when it was not heard."""
+
+
+class LiveKitClient:
+    """Use as `async with LiveKitClient(...) as livekit`; it must be entered inside a running event loop."""
+
+    def __init__(
+        self,
+        url: str,
+        key: str,
+        secret: str,
+        *,
+        timeout: float,
+        on_call: OnCall = lambda method, outcome, seconds: None,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        """`timeout`: seconds for one call; above the 5 s that dispatch calls can take (fact 54)."""
+        self._url, self._key, self._secret = url, key, secret
+        self._timeout = timeout
+        self._on_call = on_call
+        self._clock = clock
+        self._heard: tuple[str, float] | None = None  # the last Date header and when it came
+        self._session: aiohttp.ClientSession | None = None
+
+    async def __aenter__(self) -> Self:
+        listen = aiohttp.TraceConfig()
+        listen.on_request_end.append(self._hear_date)
+        self._session = aiohttp.ClientSession(
+            timeout=aiohttp.ClientTimeout(total=self._timeout), trace_configs=[listen]
+        )
+        self._api = LiveKitAPI(
+            self._url,
+            self._key,
+            self._secret,
+            session=self._session,
+            failover=False,  # one call is one call: the keeper alone decides about retry
+        )
+        return self
+
+    async def __aexit__(self, *exc: object) -> None:
+        await self.aclose()
+
+    async def aclose(self) -> None:
+        if self._session is not None:
+            await self._session.close()
+
+    # The port
+
+    async def rooms(self, names: Sequence[str] | None = None) -> list[Room] | Unknown:
+        if names is not None and not names:
+            return []  # LiveKit takes an empty list for "all"
+        request = proto.ListRoomsRequest(names=names)
+        answer = await self._call("ListRooms", self._api.room.list_rooms(request))
+        return answer.unknown if isinstance(answer, Fault) else [room_of(r) for r in answer.rooms]
+
+    async def participants(self, room: str) -> list[Participant] | Unknown:
+        request = proto.ListParticipantsRequest(room=room)
+        answer = await self._call("ListParticipants", self._api.room.list_participants(request))
+        return answer.unknown if isinstance(answer, Fault) else participants_of(list(answer.participants))
+
+    async def create_room(self, room: str, *, empty_timeout: float) -> Room | Unknown:
+        request = proto.CreateRoomRequest(name=room, empty_timeout=math.ceil(empty_timeout))
+        answer = await self._call("CreateRoom", self._api.room.create_room(request))
+        return answer.unknown if isinstance(answer, Fault) else room_of(answer)
+
+    async def create_dispatch(
+        self, room: str, agent: str, *, metadata: str, attributes: Mapping[str, str]
+    ) -> Dispatch | Unknown:
+        request = agent_dispatch.CreateAgentDispatchRequest(
+            room=room,
+            agent_name=agent,
+            metadata=metadata,
+            attributes=attributes,
+            restart_policy=agent_dispatch.JRP_NEVER,  # fact 10: one re-dispatcher, not two
+        )
+        answer = await self._call("CreateDispatch", self._api.agent_dispatch.create_dispatch(request))
+        return answer.unknown if isinstance(answer, Fault) else dispatch_of(answer)
+
+    async def delete_dispatch(self, room: str, dispatch_id: str) -> bool | Unknown:
+        pending = self._api.agent_dispatch.delete_dispatch(dispatch_id, room)
+        return _done(await self._call("DeleteDispatch", pending))
+
+    async def dispatches(self, room: str) -> list[Dispatch] | Unknown:
+        answer = await self._call("ListDispatch", self._api.agent_dispatch.list_dispatch(room))
+        return answer.unknown if isinstance(answer, Fault) else [dispatch_of(d) for d in answer]
+
+    async def remove_participant(self, room: str, identity: str) -> bool | Unknown:
+        request = proto.RoomParticipantIdentity(room=room, identity=identity)
+        return _done(await self._call("RemoveParticipant", self._api.room.remove_participant(request)))
+
+    async def send_status(self, room: str, payload: bytes) -> None:
+        request = proto.SendDataRequest(
+            room=room, data=payload, kind=models.DataPacket.RELIABLE, topic=STATUS_TOPIC
+        )
+        await self._call("SendData", self._api.room.send_data(request))
+
+    # Beside the port
+
+    async def probe(self) -> Probe:
+        """One small signed call: is LiveKit reachable, the key right, are the clocks close (fact 85)?"""
+        self._heard = None
+        answer = await self.rooms(["roomkeeper-probe"])
+        skew = self.skew
+        if isinstance(answer, Unknown):
+            return Probe(ok=False, why=answer.why, skew=skew)
+        if skew is not None and abs(skew) > MAX_SKEW:
+            return Probe(ok=False, why=clock_is_off(skew), skew=skew)
+        return Probe(ok=True, why="", skew=skew)
+
+    @property
+    def skew(self) -> float | None:
+        """Seconds by which our clock is ahead of LiveKit's, by the last answer; None without a usable one."""
+        if self._heard is None:
+            return None
+        date, arrived = self._heard
+        try:
+            server = parsedate_to_datetime(date).timestamp()
+        except ValueError:
+            return None
+        return arrived - (server + 0.5)  # the header has whole seconds
+
+    async def _hear_date(
+        self,
+        _session: aiohttp.ClientSession,
+        _context: SimpleNamespace,
+        params: aiohttp.TraceRequestEndParams,
+    ) -> None:
+        if date := params.response.headers.get("Date"):
+            self._heard = date, self._clock()
+
+    async def _call(self, method: str, pending: Awaitable[T]) -> T | Fault:
+        started = time.monotonic()
+        outcome = "cancelled"
+        try:
+            answer = await pending
+            outcome = "ok"
+            return answer
+        except FAULTS as error:
+            at = Circumstances(method=method, url=self._url, timeout=self._timeout, skew=self.skew)
+            fault = explain(error, at)
+            outcome = fault.outcome
+            log.debug("livekit_call_failed", method=method, outcome=outcome, why=fault.why)
+            return fault
+        finally:
+            self._on_call(method, outcome, time.monotonic() - started)
+
+
+def _done(answer: object) -> bool | Unknown:
+    """An answer to a removal: "not found" is a definite one (facts 9, 19)."""
+    if isinstance(answer, Fault):
+        return False if answer.outcome == "not_found" else answer.unknown
+    return True
