@@ -5,8 +5,7 @@ Every method is a few lines: write what must be durable, put the room's key into
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from gateway.keeper.model import Ask, Claim, Invitation, Job, Participant, Want
 
@@ -21,7 +20,8 @@ class Hint:
     identity: str = ""
     person: bool = False
     """The participant of the event is a person, not an agent."""
-    attributes: Mapping[str, str] = field(default_factory=dict)
+    reason: str = ""
+    """LiveKit's DisconnectReason of a participant_left, by name."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -77,6 +77,9 @@ class Want:
     dispatched_at: float = 0.0
     identity: str = ""
     """The agent participant's identity, when one was let in."""
+    needs_person: bool = False
+    """No agent before a person is there: wants that began with a person, and every want whose agent was
+    left alone (fact 82)."""
     failures: int = 0
     """Dispatches lost and agents died in a row; back-off grows with it."""
     not_before: float = 0.0
@@ -116,7 +119,11 @@ class Claim:
     pid: int = 0
     pid_started: float = 0.0
     close_reason: str = ""
-    """Why its session closed, or the exception's type: tells a death from an end on purpose."""
+    """Why its session closed (LiveKit's CloseReason); "" while it is open."""
+    closed_at: float = 0.0
+    """When the session closed: an ask after that calls for another agent (I5)."""
+    raised: str = ""
+    """The type of the exception that the entrypoint raised."""
 
 
 class End(StrEnum):

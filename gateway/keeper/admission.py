@@ -1,0 +1,123 @@
+"""Which want may be dispatched now: the waiting line, and how many dispatches may be unconfirmed at once.
+
+Knows places and numbers, not rooms' states; makes no call.
+
+- Our own names: first come, first served, as many as the pool can take. A dispatch into a full fleet is
+  dropped by LiveKit without a word (fact 3), so it is held here instead.
+- Every name: a window of unconfirmed dispatches, because LiveKit launches through one pool of 50 goroutines
+  and a name that nobody serves would jam the others (fact 83). It starts at 4, grows with each confirmation,
+  halves with each loss; a name that nobody serves ends at one probe at a time.
+- All names together: 16 unconfirmed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+
+from gateway.keeper.model import Want
+from pool.ports import Workers
+
+_FIRST_WINDOW = 4
+_WIDEST_WINDOW = 16
+_ALL_UNCONFIRMED = 16
+
+
+@dataclass(slots=True)
+class _Name:
+    """One agent name's share."""
+
+    window: int = _FIRST_WINDOW
+    unconfirmed: set[str] = field(default_factory=set)
+    line: dict[str, str] = field(default_factory=dict)
+    """Waiting want ids, in order, with their rooms."""
+
+
+class Admission:
+    def __init__(self, workers: Workers, wake: Callable[[str], None]) -> None:
+        """`wake(room)` is called when a want of that room may go."""
+        self._workers = workers
+        self._wake = wake
+        self._names: dict[str, _Name] = {}
+
+    def ours(self, agent: str) -> bool:
+        return agent == self._workers.agent
+
+    def enter(self, want: Want) -> str | None:
+        """Ask to dispatch. None: go now; else why the want waits, and it has its place in line."""
+        name = self._name(want.agent)
+        if want.id in name.unconfirmed:
+            return None
+        name.line.setdefault(want.id, want.room)
+        ahead = list(name.line).index(want.id)
+        if (why := self._obstacle(want.agent, name, ahead)) is not None:
+            return why
+        del name.line[want.id]
+        name.unconfirmed.add(want.id)
+        return None
+
+    def queue(self, want: Want) -> None:
+        """A place in line, without asking to go: at start, in the order of the asks."""
+        self._name(want.agent).line.setdefault(want.id, want.room)
+
+    def place(self, want: Want) -> int | None:
+        """Place in line, 1 is next; None when it does not wait."""
+        line = self._name(want.agent).line
+        return list(line).index(want.id) + 1 if want.id in line else None
+
+    def confirmed(self, want: Want) -> None:
+        """A worker claimed the dispatch."""
+        name = self._name(want.agent)
+        if want.id in name.unconfirmed:
+            name.window = min(_WIDEST_WINDOW, name.window + 1)
+        self.leave(want)
+
+    def lost(self, want: Want) -> None:
+        """Nobody claimed the dispatch in time."""
+        name = self._name(want.agent)
+        if want.id in name.unconfirmed:
+            name.window = max(1, name.window // 2)
+        self.leave(want)
+
+    def leave(self, want: Want) -> None:
+        """The want needs no dispatch (any more): it has its agent, or it ended."""
+        name = self._name(want.agent)
+        name.unconfirmed.discard(want.id)
+        name.line.pop(want.id, None)
+        self.wake_next()
+
+    def wake_next(self) -> None:
+        """Capacity may have changed: wake those who may go, in order."""
+        for agent, name in self._names.items():
+            for room in self._may_go(agent, name):
+                self._wake(room)
+
+    def waiting(self, agent: str) -> int:
+        return len(self._name(agent).line)
+
+    def _name(self, agent: str) -> _Name:
+        return self._names.setdefault(agent, _Name())
+
+    def _may_go(self, agent: str, name: _Name) -> Iterator[str]:
+        for ahead, room in enumerate(name.line.values()):
+            if self._obstacle(agent, name, ahead) is not None:
+                return
+            yield room
+
+    def _obstacle(self, agent: str, name: _Name, ahead: int) -> str | None:
+        """Why somebody with so many ahead of them must wait."""
+        if self.ours(agent):
+            capacity = self._workers.capacity()
+            if capacity.draining:
+                return "this worker is draining"
+            if not capacity.registered:
+                return "no worker is registered with LiveKit"
+            if ahead >= capacity.free - len(name.unconfirmed):
+                if capacity.running + capacity.starting >= capacity.slots:
+                    return f"all {capacity.slots} slots are taken"
+                return "no process is warm yet"
+        if len(name.unconfirmed) + ahead >= name.window:
+            return "earlier dispatches for this agent are not confirmed yet"
+        if sum(len(n.unconfirmed) for n in self._names.values()) + ahead >= _ALL_UNCONFIRMED:
+            return "too many dispatches are not confirmed yet"
+        return None

@@ -1,0 +1,63 @@
+"""Asking for an agent: the one door through which a want comes into being."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Callable
+
+import structlog
+
+from gateway.keeper.model import Ask, Source, Want
+from gateway.keeper.ports import Clock, Store
+from gateway.keeper.wants import Wants
+from gateway.metrics import Metrics
+
+log = structlog.get_logger(__name__)
+
+
+def new_job_id() -> str:
+    """An id that nobody guesses: whoever knows a job's id may read its state."""
+    return f"job_{secrets.token_hex(12)}"
+
+
+class Asks:
+    def __init__(
+        self,
+        store: Store,
+        wants: Wants,
+        wake: Callable[[str], None],
+        metrics: Metrics,
+        clock: Clock,
+    ) -> None:
+        self._store = store
+        self._wants = wants
+        self._wake = wake
+        self._metrics = metrics
+        self._clock = clock
+
+    async def ask(self, ask: Ask) -> tuple[Want, bool]:
+        """Durably want an agent; returns the want, and whether it lived already.
+
+        Raises StoreUnavailable: nothing was promised.
+        """
+        now = self._clock()
+        fresh = Want(
+            id=new_job_id(),
+            room=ask.room,
+            agent=ask.agent,
+            source=ask.source,
+            metadata=ask.metadata,
+            sid=ask.sid,
+            created_at=now,
+            asked_at=now,
+            since=now,
+            lacking_since=now,
+            needs_person=ask.source in {Source.POLICY, Source.INVITATION},
+        )
+        want, deduplicated = await self._store.ask(ask, fresh=fresh)
+        self._wants.note(want)
+        self._metrics.asks.labels(ask.source.value, str(deduplicated).lower()).inc()
+        if not deduplicated:
+            log.info("agent_wanted", room=want.room, agent=want.agent, job=want.id, source=want.source.value)
+        self._wake(want.room)
+        return want, deduplicated

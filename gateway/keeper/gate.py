@@ -1,0 +1,134 @@
+"""The gate: whether an offered job may be its room's agent. The wall behind I1.
+
+Whatever LiveKit, a retry or another replica duplicates: the store grants one claim for a room and an agent
+name, and only a job with a claim is accepted.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import structlog
+
+from gateway.keeper.admission import Admission
+from gateway.keeper.asks import Asks
+from gateway.keeper.model import Ask, Claim, Source, Stage, Want
+from gateway.keeper.ports import Clock, Store, StoreUnavailable
+from gateway.metrics import Metrics
+from pool.ports import Offer, Verdict
+
+log = structlog.get_logger(__name__)
+
+WANT = "roomkeeper.want"
+GENERATION = "roomkeeper.generation"
+SID = "roomkeeper.sid"
+
+
+def attributes(want: Want) -> dict[str, str]:
+    """What a dispatch carries, so that the gate knows it again (fact 47)."""
+    return {WANT: want.id, GENERATION: str(want.generation), SID: want.sid}
+
+
+class ClaimGate:
+    """Implements `pool.ports.Gate` over the store."""
+
+    def __init__(
+        self,
+        store: Store,
+        asks: Asks,
+        admission: Admission,
+        wake: Callable[[str], None],
+        metrics: Metrics,
+        clock: Clock,
+    ) -> None:
+        self._store = store
+        self._asks = asks
+        self._admission = admission
+        self._wake = wake
+        self._metrics = metrics
+        self._clock = clock
+
+    async def claim(self, offer: Offer) -> Verdict:
+        try:
+            word, verdict = await self._judge(offer)
+        except StoreUnavailable as fault:
+            log.warning("claim_unknown", room=offer.room, job=offer.job_id, why=str(fault))
+            word, verdict = "unknown", Verdict.UNKNOWN
+        self._metrics.offers.labels(word).inc()
+        if verdict is Verdict.GRANTED:
+            self._metrics.dispatches.labels("claimed").inc()
+        elif word == "duplicate":
+            self._metrics.duplicates_refused.inc()
+        log.info("job_offered", room=offer.room, sid=offer.sid, livekit_job=offer.job_id, verdict=word)
+        return verdict
+
+    async def identify(self, job_id: str, identity: str) -> bool:
+        try:
+            claim = await self._store.claim_of(job_id)
+            if claim is None or claim.stage is not Stage.ACCEPTED:
+                return False
+            return claim.identity == identity or await self._store.advance(replace(claim, identity=identity))
+        except StoreUnavailable:
+            return False
+
+    async def confirm(self, job_id: str) -> bool:
+        try:
+            claim = await self._store.claim_of(job_id)
+            if claim is None or claim.stage is Stage.LEAVING:
+                return False
+            want = await self._store.want(claim.want_id)
+        except StoreUnavailable:
+            return False
+        return want is not None and not want.state.ended and want.generation == claim.generation
+
+    async def _judge(self, offer: Offer) -> tuple[str, Verdict]:
+        if WANT in offer.attributes:
+            want = await self._store.want(offer.attributes[WANT])
+            word = "granted"
+            if want is not None and offer.attributes.get(SID) != offer.sid:
+                return "stale", Verdict.REFUSED  # I4: the room came back as another one
+            if want is not None and offer.attributes.get(GENERATION) != str(want.generation):
+                return "stale", Verdict.REFUSED
+        else:
+            want = await self._adopt(offer)
+            word = "adopted"
+        if want is None or want.state.ended or want.agent != offer.agent or want.room != offer.room:
+            return "no_want", Verdict.REFUSED
+        holder = await self._store.claim(self._new_claim(offer, want))
+        if holder is None:
+            return "stale", Verdict.REFUSED
+        if holder.job_id != offer.job_id:
+            return "duplicate", Verdict.REFUSED
+        self._admission.confirmed(want)
+        if want.lacking_since:
+            self._metrics.time_to_agent.labels("claimed").observe(self._clock() - want.lacking_since)
+        self._wake(offer.room)
+        return word, Verdict.GRANTED
+
+    async def _adopt(self, offer: Offer) -> Want | None:
+        """A dispatch made behind our back is an ask like any other: its agent is kept, and there is one."""
+        if any(c.agent == offer.agent for c in await self._store.claims(offer.room)):
+            living = [w for w in await self._store.wants(offer.room) if w.agent == offer.agent]
+            return next((w for w in living if not w.state.ended), None)  # refused as a duplicate
+        ask = Ask(
+            room=offer.room,
+            agent=offer.agent,
+            source=Source.DISPATCH,
+            metadata=offer.metadata,
+            sid=offer.sid,
+        )
+        want, _ = await self._asks.ask(ask)
+        return want
+
+    def _new_claim(self, offer: Offer, want: Want) -> Claim:
+        return Claim(
+            room=offer.room,
+            agent=offer.agent,
+            want_id=want.id,
+            generation=want.generation,
+            sid=offer.sid,
+            job_id=offer.job_id,
+            identity=f"agent-{offer.job_id}",
+            since=self._clock(),
+        )
