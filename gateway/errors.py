@@ -17,17 +17,53 @@ class SettingsError(RoomkeeperError):
         self.faults = tuple(faults)
 
 
-class InvalidRequest(RoomkeeperError):  # noqa: N818  (a client's mistake, answered, not raised to the top)
-    """A client sent something that cannot be acted on; `field` names what."""
+class StartupError(RoomkeeperError):
+    """Something that the process cannot start without: a free port, a livekit-server, an agent that loads."""
+
+
+class StoreLocked(RoomkeeperError):  # noqa: N818
+    """Another process holds the store."""
+
+
+class RequestError(RoomkeeperError):
+    """A client's mistake: answered, not raised to the top. `field` names what is wrong, if one thing is."""
+
+    status = 400
 
     def __init__(self, message: str, *, field: str | None = None) -> None:
         super().__init__(message)
         self.field = field
 
 
-class UnknownJob(RoomkeeperError):  # noqa: N818
+class InvalidRequest(RequestError):  # noqa: N818
+    """The request cannot be acted on as it is."""
+
+
+class BodyTooLarge(RequestError):  # noqa: N818
+    """The body is larger than any request needs."""
+
+    status = 413
+
+
+class Unauthorized(RequestError):  # noqa: N818
+    """No token, or none that we trust."""
+
+    status = 401
+
+
+class Forbidden(RequestError):  # noqa: N818
+    """A token that we trust, and that does not allow this."""
+
+    status = 403
+
+
+class UnknownJob(RequestError):  # noqa: N818
     """No want of that id is known (any more)."""
 
+    status = 404
 
-class StoreLocked(RoomkeeperError):  # noqa: N818
-    """Another process holds the store."""
+
+class UnknownRoom(RequestError):  # noqa: N818
+    """Nothing is known of that room."""
+
+    status = 404

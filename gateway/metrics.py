@@ -53,7 +53,8 @@ class Metrics:
         self.gave_up = Counter("roomkeeper_gave_up_total", "Wants given up at their deadline.", registry=r)
         self.offers = Counter(
             "roomkeeper_offers_total",
-            "Jobs that LiveKit offered to our workers, by verdict: granted, adopted, duplicate, no_want, stale, unknown.",
+            "Jobs that LiveKit offered to our workers, by verdict: "
+            "granted, adopted, duplicate, no_want, stale, unknown.",
             ["verdict"],
             registry=r,
         )

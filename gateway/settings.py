@@ -11,7 +11,7 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TypeVar
+from typing import Literal, TypeVar
 from urllib.parse import urlsplit
 
 from gateway.errors import SettingsError
@@ -19,6 +19,8 @@ from gateway.errors import SettingsError
 DEV_KEY = "devkey"
 DEV_SECRET = "secret"  # noqa: S105  (LiveKit's public dev pair)
 DEFAULT_AGENT = "my-telephony-agent"
+
+JobAuth = Literal["room-token", "operator", "open"]
 
 T = TypeVar("T")
 
@@ -36,11 +38,13 @@ class LiveKitSettings:
     public_url: str = ""
     """`ROOMKEEPER_LIVEKIT_PUBLIC_URL`: what browsers are told; `url` unless set."""
     call_timeout: float = 8.0
-    """`ROOMKEEPER_LIVEKIT_TIMEOUT`: one call to LiveKit's API. Above the 5 s that dispatch calls can take (fact 54)."""
+    """`ROOMKEEPER_LIVEKIT_TIMEOUT`: one call to LiveKit's API. Above the 5 s that dispatch calls can take
+    (fact 54)."""
 
     @property
     def client_url(self) -> str:
-        return self.public_url or self.url
+        """What clients connect to, as ws(s)."""
+        return re.sub("^http", "ws", self.public_url or self.url)
 
     @property
     def is_dev(self) -> bool:
@@ -61,8 +65,13 @@ class HttpSettings:
     """`ROOMKEEPER_OPEN_TOKENS`: whoever reaches the port gets room tokens. On in `dev`, refused by `start`
     unless set by hand."""
     worker_urls: tuple[str, ...] = ()
-    """`AGENT_WORKER_URL`: the worker URLs that requests may name (their own `/start` door), comma separated;
-    the first one is the default."""
+    """`AGENT_WORKER_URL`: the URLs under which frontends know this Roomkeeper as the worker, comma separated.
+    A request may name one of them as its `workerUrl`, and no other."""
+    job_auth: JobAuth = "room-token"
+    """`ROOMKEEPER_JOB_AUTH`: who may ask for agents. `room-token`: a participant's token of that room or an
+    operator's; `operator`: an operator's token only; `open`: whoever reaches the port (`dev`)."""
+    token_ttl: float = 3600.0
+    """`ROOMKEEPER_TOKEN_TTL`: how long a minted token can be used to join. LiveKit renews it in the call."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -198,13 +207,17 @@ def _switch(text: str) -> bool:
     raise ValueError(f"must be 1 or 0, not {text!r}")
 
 
-def _one_of(*choices: str) -> Callable[[str], str]:
-    def parse(text: str) -> str:
-        if text.lower() not in choices:
-            raise ValueError(f"must be one of {', '.join(choices)}, not {text!r}")
-        return text.lower()
+def _one_of(*choices: T) -> Callable[[str], T]:
+    def parse(text: str) -> T:
+        for choice in choices:
+            if choice == text.lower():
+                return choice
+        raise ValueError(f"must be one of {', '.join(map(str, choices))}, not {text!r}")
 
     return parse
+
+
+_JOB_AUTH: Callable[[str], JobAuth] = _one_of("room-token", "operator", "open")
 
 
 def _list(item: Callable[[str], T]) -> Callable[[str], tuple[T, ...]]:
@@ -247,6 +260,8 @@ def read(env: Mapping[str, str], *, dev: bool, **overrides: object) -> Settings:
             cors_origins=get("ROOMKEEPER_CORS_ORIGINS", _list(str), ("*",) if dev else ()),
             open_tokens=get("ROOMKEEPER_OPEN_TOKENS", _switch, dev),
             worker_urls=get("AGENT_WORKER_URL", _list(_http_url), ()),
+            job_auth=get("ROOMKEEPER_JOB_AUTH", _JOB_AUTH, "open" if dev else "room-token"),
+            token_ttl=get("ROOMKEEPER_TOKEN_TTL", _number(10, 86400), 3600.0),
         ),
         keeper=KeeperSettings(
             default_agent=get("LIVEKIT_AGENT_NAME", str, DEFAULT_AGENT),
