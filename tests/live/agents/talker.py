@@ -58,7 +58,7 @@ async def entrypoint(ctx: JobContext) -> None:
             session.shutdown()
 
     session.on("conversation_item_added", on_item)
-    # There is a track, as with any agent, but no speech on it, with which the text would have to keep in step.
+    # There is a track, as with any agent, but no speech on it for the text to keep in step with.
     text_output = room_io.TextOutputOptions(sync_transcription=False)
     await session.start(
         agent=Agent(instructions="Say what the user said."),
