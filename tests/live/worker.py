@@ -1,4 +1,4 @@
-"""A stock livekit-agents worker as its authors run it: `python -m MODULE start`, LiveKit's defaults throughout."""
+"""A stock livekit-agents worker as its authors run it: `python -m MODULE start`, with LiveKit's defaults."""
 
 from __future__ import annotations
 

@@ -1,0 +1,52 @@
+"""One site: a livekit-server whose webhooks go to one port, and the gateways that take turns on that port."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import socket
+from collections.abc import Mapping
+
+from livekit import api
+
+from tests.live.clients import Person
+from tests.live.gateway import Gateway
+from tests.live.observer import Observer
+from tests.livekit_server import LiveKitServer, free_port
+
+FULL = os.environ.get("ROOMKEEPER_LIVE") == "full"
+"""`make live-full`: every try that the promises name. Otherwise a bounded number, for each change."""
+
+
+def tries(full: int, bounded: int) -> int:
+    return full if FULL else bounded
+
+
+class Site:
+    """Rooms get names of their own, so that tests can share the server."""
+
+    _numbers = itertools.count(1)
+
+    def __init__(self, *, webhooks: bool = True) -> None:
+        self.port = free_port(socket.SOCK_STREAM)
+        hook = f"http://127.0.0.1:{self.port}/api/livekit/webhook"
+        self.livekit = LiveKitServer(webhook_urls=[hook] if webhooks else [])
+
+    def gateway(self, module: str | None, *, slots: int = 4, env: Mapping[str, str] | None = None) -> Gateway:
+        return Gateway(self.livekit, module, slots=slots, port=self.port, env=env)
+
+    def observer(self) -> Observer:
+        return Observer(self.livekit.http_url, self.livekit.key, self.livekit.secret)
+
+    def api(self) -> api.LiveKitAPI:
+        return api.LiveKitAPI(self.livekit.http_url, self.livekit.key, self.livekit.secret)
+
+    def person(self, room: str) -> Person:
+        return Person(self.livekit.url, self.livekit.key, self.livekit.secret, room)
+
+    def room(self, what: str) -> str:
+        """A name that no other test uses."""
+        return f"{what}-{os.getpid()}-{next(self._numbers)}"
+
+    def rooms(self, what: str, count: int) -> list[str]:
+        return [self.room(what) for _ in range(count)]
