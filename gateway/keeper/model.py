@@ -72,9 +72,11 @@ class Want:
     since: float
     """When the state last changed."""
     lacking_since: float
-    """Since when it has been without a working agent (not reset by an agent that dies at once); 0 while it has one."""
-    dispatch_id: str = ""
+    """Since when it has been without a working agent; 0 while it has one or needs none."""
+    trouble_since: float = 0.0
+    """Since when dispatches were lost or agents died, with no steady agent in between; 0 for no trouble."""
     dispatched_at: float = 0.0
+    """When LiveKit was asked for an agent that nobody has claimed yet; 0 for not asked."""
     identity: str = ""
     """The agent participant's identity, when one was let in."""
     needs_person: bool = False

@@ -15,7 +15,7 @@ from gateway.settings import KeeperSettings
 LOOK_SOON = 0.25
 """Seconds until the next look where LiveKit's list lags behind what a job told us."""
 LEAVE_TIMEOUT = 2.0
-"""A removed agent whose process does not report that it left by then is killed: it might come back (fact 89)."""
+"""A removed agent that has not reported its leaving by then is killed: it might come back (fact 89)."""
 ROOM_RETURN_TIMEOUT = 30.0
 """After a LiveKit restart people come back within 25 s or not at all (fact 80)."""
 STEADY_AFTER = 30.0
@@ -206,7 +206,7 @@ def _joined(want: Want, claim: Claim, now: float) -> Want:
         lacking_since=0.0,
         needs_person=want.needs_person or want.source in {Source.POLICY, Source.INVITATION},
         failures=0 if steady else want.failures,
-        dispatch_id="",
+        trouble_since=0.0 if steady else want.trouble_since,
         dispatched_at=0.0,
     )
 
@@ -270,7 +270,7 @@ def _call(s: Situation, rules: KeeperSettings, first: Sequence[Action]) -> Plan:
         return Plan(want=replace(idle, lacking_since=0.0), actions=first)
     if not want.lacking_since:
         want = replace(want, lacking_since=s.now)
-    deadline = want.lacking_since + rules.give_up_after
+    deadline = (want.trouble_since or want.lacking_since) + rules.give_up_after
     if s.now >= deadline:
         why = f"no agent within {rules.give_up_after:g} s: {want.reason or 'none came'}"
         return Plan(want=change(want, State.GAVE_UP, why, s.now), actions=first)
@@ -294,12 +294,12 @@ def _foreign(s: Situation, rules: KeeperSettings) -> Plan:
             lacking_since=0.0,
             dispatched_at=0.0,
             failures=0,
+            trouble_since=0.0,
         )
         return Plan(want=joined, actions=[RemoveParticipant(p.identity, "stray") for p in others])
     if want.state is State.JOINED:
-        if want.identity in s.left_cleanly:  # I5
-            if want.asked_at <= want.since:
-                return finish(want, "the agent left by itself", s.now)
+        if want.identity in s.left_cleanly and want.asked_at <= want.since:  # I5
+            return finish(want, "the agent left by itself", s.now)
         gone = change(want, State.REPLACING, "the agent is gone", s.now)
         return _call(replace(s, want=gone), rules, [])
     if want.dispatched_at:

@@ -20,11 +20,12 @@ class Policy:
     patterns: Sequence[tuple[str, str]] = ()
     """(glob, agent name or "" for the default)."""
 
-
     def agents_for(self, room: str) -> tuple[str, ...]:
         """The agents that a room of this name wants by setting."""
         return tuple(
-            dict.fromkeys(agent or self.default_agent for glob, agent in self.patterns if fnmatchcase(room, glob))
+            dict.fromkeys(
+                agent or self.default_agent for glob, agent in self.patterns if fnmatchcase(room, glob)
+            )
         )
 
     def asks(self, seen: Seen, wants: Iterable[Want], invitations: Iterable[Invitation]) -> list[Ask]:

@@ -77,12 +77,18 @@ class Store(Protocol):
         """Living wants and lately ended ones, newest first."""
 
     async def update(self, want: Want, *, was: Want) -> bool:
-        """Replace `was` by `want`. False, and nothing written, when the stored one is no longer `was`
-        (compared without `asked_at` and `metadata`, which an ask may renew at any time: those keep the later value)."""
+        """Replace `was` by `want`. False, and nothing written, when the stored one is no longer `was`.
+
+        `asked_at` and `metadata` are left out of the comparison, and keep the later ask's values: an ask
+        may renew them at any time.
+        """
 
     async def claim(self, claim: Claim) -> Claim | None:
-        """Insert the claim if nobody holds (room, agent) and its want is alive, of that generation and SID
-        ("" in the want: gets pinned to the claim's). Returns the claim that holds now, or None when the want forbids it."""
+        """Insert the claim if nobody holds (room, agent) and its want is alive, of that generation and SID.
+
+        A want that is not pinned yet gets pinned to the claim's SID. Returns the claim that holds now, or
+        None when the want forbids it.
+        """
 
     async def claims(self, room: str) -> list[Claim]: ...
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import replace
 
 import anyio
@@ -26,6 +28,23 @@ def backoff(failures: int) -> float:
     return float(min(LONGEST_BACKOFF, FIRST_BACKOFF * 2 ** min(failures - 2, 10)))
 
 
+def failed(want: Want, *, now: float, reason: str) -> Want:
+    """The want after a lost dispatch or a dead agent: another one, a little later each time."""
+    failures = want.failures + 1
+    state = State.REPLACING if want.identity else State.WAITING
+    return replace(
+        want,
+        state=state,
+        reason=reason,
+        since=want.since if want.state is state else now,
+        lacking_since=want.lacking_since or now,
+        trouble_since=want.trouble_since or now,
+        failures=failures,
+        not_before=now + backoff(failures),
+        dispatched_at=0.0,
+    )
+
+
 class Wants:
     """The living wants' states, and those who wait for them."""
 
@@ -36,11 +55,27 @@ class Wants:
         self._states: dict[str, tuple[str, State]] = {}
         """Room and state of each living want: which rooms matter, and the gauge."""
         self._rooms: Counter[str] = Counter()
-        self._waiters: dict[str, anyio.Event] = {}
+        self._watchers: dict[str, set[anyio.Event]] = {}
+        self._invited: dict[str, float] = {}
+        """Rooms to which somebody was invited who may bring a want, until when."""
+        for state in State:
+            if not state.ended:
+                metrics.rooms.labels(state.value).set(0)
 
     def concerns(self, room: str) -> bool:
         """Whether the room has a living want."""
         return room in self._rooms
+
+    def invite(self, room: str, until: float) -> None:
+        self._invited[room] = max(until, self._invited.get(room, 0.0))
+
+    def invited(self, room: str) -> bool:
+        """Whether a person's join may start a want in the room."""
+        until = self._invited.get(room)
+        if until is not None and until <= self._clock():
+            del self._invited[room]
+            return False
+        return until is not None
 
     def rooms(self) -> list[str]:
         return list(self._rooms)
@@ -51,16 +86,17 @@ class Wants:
 
     def note(self, want: Want) -> None:
         """Take a want's state into the books and wake those who wait for it."""
-        known = self._states.pop(want.id, None)
-        if known is not None:
-            self._rooms[known[0]] -= 1
-            if not self._rooms[known[0]]:
-                del self._rooms[known[0]]
+        if (known := self._states.pop(want.id, None)) is not None:
+            room, state = known
+            self._metrics.rooms.labels(state.value).dec()
+            self._rooms[room] -= 1
+            if not self._rooms[room]:
+                del self._rooms[room]
         if not want.state.ended:
             self._states[want.id] = (want.room, want.state)
+            self._metrics.rooms.labels(want.state.value).inc()
             self._rooms[want.room] += 1
-        self._count()
-        if (event := self._waiters.pop(want.id, None)) is not None:
+        for event in self._watchers.get(want.id, ()):
             event.set()
 
     async def write(self, want: Want, *, was: Want) -> bool:
@@ -74,27 +110,17 @@ class Wants:
             self._tell(want, was)
         return True
 
-    async def wait(self, want_id: str, timeout: float) -> None:
-        """Until the want changes, or the time is over."""
-        event = self._waiters.setdefault(want_id, anyio.Event())
-        with anyio.move_on_after(timeout):
-            await event.wait()
-
-    def failed(self, want: Want, *, now: float, reason: str) -> Want:
-        """The want after a lost dispatch or a dead agent: another one, a little later each time."""
-        failures = want.failures + 1
-        state = State.REPLACING if want.identity else State.WAITING
-        return replace(
-            want,
-            state=state,
-            reason=reason,
-            since=want.since if want.state is state else now,
-            lacking_since=want.lacking_since or now,
-            failures=failures,
-            not_before=now + backoff(failures),
-            dispatch_id="",
-            dispatched_at=0.0,
-        )
+    @asynccontextmanager
+    async def watching(self, want_id: str) -> AsyncIterator[anyio.Event]:
+        """An event that is set when the want changes. Read the want inside, then wait: nothing is missed."""
+        watchers = self._watchers.setdefault(want_id, set())
+        watchers.add(event := anyio.Event())
+        try:
+            yield event
+        finally:
+            watchers.discard(event)
+            if not watchers and self._watchers.get(want_id) is watchers:
+                del self._watchers[want_id]
 
     def _tell(self, want: Want, was: Want) -> None:
         log.info(
@@ -110,12 +136,6 @@ class Wants:
             self._metrics.time_to_agent.labels("joined").observe(self._clock() - was.lacking_since)
         if want.state is State.GAVE_UP:
             self._metrics.gave_up.inc()
-
-    def _count(self) -> None:
-        states = Counter(state for _, state in self._states.values())
-        for state in State:
-            if not state.ended:
-                self._metrics.rooms.labels(state.value).set(states[state])
 
 
 def status_message(job: Job) -> bytes:

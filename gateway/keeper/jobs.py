@@ -1,0 +1,212 @@
+"""What our own job processes tell, turned into claims' stages and wants' ends. Makes no call to LiveKit.
+
+The pool's events are taken synchronously into a channel and worked off one by one, in order, so that a
+claim's stages never overtake each other.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import replace
+
+import anyio
+import structlog
+
+from gateway.keeper.admission import Admission
+from gateway.keeper.model import Claim, End, Stage, State, Want
+from gateway.keeper.plan import STEADY_AFTER
+from gateway.keeper.ports import Clock, Store, StoreUnavailable
+from gateway.keeper.wants import Wants, failed
+from gateway.metrics import Metrics
+from pool.ports import JobEvent, JobEventKind
+
+log = structlog.get_logger(__name__)
+
+# CloseReasons (fact 82) after which the agent is gone on purpose.
+_ON_PURPOSE = frozenset({"user_initiated", "task_completed", "job_shutdown"})
+# DisconnectReasons that are the end of the room, not of the agent.
+_ROOM_ENDED = frozenset({"ROOM_DELETED", "ROOM_CLOSED"})
+# DisconnectReasons that somebody meant.
+_MEANT = frozenset({"CLIENT_INITIATED", "PARTICIPANT_REMOVED"})
+
+_STAGES = {
+    JobEventKind.LAUNCHED: Stage.LAUNCHED,
+    JobEventKind.ENTERED: Stage.ENTERED,
+    JobEventKind.CONNECTED: Stage.CONNECTED,
+    JobEventKind.OPEN: Stage.OPEN,
+}
+
+STORE_RETRY = 0.2
+"""Seconds between tries to write what a job told while the store is away."""
+ROOM_END_PAUSE = 1.0
+"""After an agent was put out because its room ended, its room may still be listed for some milliseconds
+(fact 15); a dispatch in that time would bring the room back (fact 8)."""
+
+
+def how_it_ended(claim: Claim, event: JobEvent) -> End:
+    """What became of a job that left its room, or whose process is gone. Status and exit code cannot
+    tell (facts 49, 75); what the child reported can."""
+    if event.kind is JobEventKind.DECLINED:
+        return End.DECLINED
+    if event.kind is JobEventKind.UNASSIGNED:
+        return End.LOST
+    if claim.close_reason == "participant_disconnected":
+        return End.SPENT
+    if claim.stage is Stage.LEAVING and claim.close_reason != "error":
+        return End.ENDED
+    if claim.raised:
+        return End.RAISED
+    if event.kind is JobEventKind.LEFT and event.detail in _ROOM_ENDED:
+        return End.ROOM_ENDED
+    if claim.close_reason == "error":
+        return End.DIED
+    if event.kind is JobEventKind.LEFT:
+        return End.FINISHED if event.detail in _MEANT else End.DIED
+    if event.detail != "0":
+        return End.DIED
+    # A process that ended well without having been in the room: it decided not to come. One that was there
+    # and ended well reported that it left, unless the report was lost with the socket: judge by the session.
+    if claim.stage in {Stage.ACCEPTED, Stage.LAUNCHED}:
+        return End.LOST
+    return End.FINISHED if claim.stage is Stage.ENTERED or claim.close_reason in _ON_PURPOSE else End.DIED
+
+
+class Jobs:
+    """Applies job events to claims and wants."""
+
+    def __init__(
+        self,
+        store: Store,
+        wants: Wants,
+        admission: Admission,
+        wake: Callable[[str], None],
+        metrics: Metrics,
+        clock: Clock,
+    ) -> None:
+        self._store = store
+        self._wants = wants
+        self._admission = admission
+        self._wake = wake
+        self._metrics = metrics
+        self._clock = clock
+        self._untold: Counter[str] = Counter()
+        """Events taken and not applied yet, by job."""
+        self._send, self._receive = anyio.create_memory_object_stream[JobEvent](math.inf)
+
+    def tell(self, event: JobEvent) -> None:
+        """Take an event; called from the pool, never blocks."""
+        self._untold[event.job_id] += 1
+        self._send.send_nowait(event)
+
+    def pending(self, job_id: str) -> bool:
+        """Whether the job has told something that is not in the books yet."""
+        return self._untold[job_id] > 0
+
+    async def run(self) -> None:
+        """Work off events until cancelled. What a job told is kept until the store has taken it."""
+        async for event in self._receive:
+            while True:
+                try:
+                    await self.apply(event)
+                    break
+                except StoreUnavailable as fault:
+                    log.warning("job_event_delayed", livekit_job=event.job_id, why=str(fault))
+                    await anyio.sleep(STORE_RETRY)
+            self._untold[event.job_id] -= 1
+            if not self._untold[event.job_id]:
+                del self._untold[event.job_id]
+
+    async def apply(self, event: JobEvent) -> None:
+        claim = await self._store.claim_of(event.job_id)
+        if claim is None:
+            return  # it has left already, or was never granted
+        now = self._clock()
+        match event.kind:
+            case JobEventKind.LAUNCHED | JobEventKind.ENTERED | JobEventKind.CONNECTED | JobEventKind.OPEN:
+                await self._advance(claim, event, now)
+            case JobEventKind.SESSION_CLOSED:
+                await self._session_closed(claim, event.detail, now)
+            case JobEventKind.RAISED:
+                await self._store.advance(replace(claim, raised=event.detail or "exception"))
+            case JobEventKind.RECONNECTING:
+                pass  # the pass sees whether LiveKit lists it
+            case JobEventKind.LEFT | JobEventKind.EXITED | JobEventKind.DECLINED | JobEventKind.UNASSIGNED:
+                await self.end(claim, how_it_ended(claim, event), now)
+        self._wake(claim.room)
+
+    async def end(self, claim: Claim, end: End, now: float) -> None:
+        """The claim's job is out of the room: release the claim, and settle what its want does now."""
+        self._metrics.jobs_ended.labels(end.value).inc()
+        log.info("agent_out", room=claim.room, agent=claim.agent, job=claim.want_id, end=end.value)
+        while (
+            True
+        ):  # the want first: a kill in between leaves a claim without process, which a pass cleans up
+            want = await self._store.want(claim.want_id)
+            if want is None or want.state.ended or want.generation != claim.generation:
+                break
+            after = self.settle(want, claim, end, now)
+            if await self._wants.write(after, was=want):
+                if after.state is State.REPLACING and end not in {End.LOST, End.ENDED}:
+                    self._metrics.agents_replaced.labels(end.value).inc()
+                if after.state.ended:
+                    self._admission.leave(after)
+                break
+        await self._store.release(claim.job_id)
+
+    def settle(self, want: Want, claim: Claim, end: End, now: float) -> Want:
+        """The want after its agent's end (I5)."""
+        match end:
+            case End.SPENT:
+                alone = replace(want, needs_person=True, state=State.REPLACING, since=now, dispatched_at=0.0)
+                return replace(alone, reason="the agent's session closed when its person left")
+            case End.FINISHED if want.asked_at <= (claim.closed_at or now):
+                return replace(want, state=State.FINISHED, reason="the agent ended by itself", since=now)
+            case End.FINISHED:  # somebody asked while it was leaving
+                return replace(
+                    want,
+                    state=State.REPLACING,
+                    reason="asked for again while the agent was leaving",
+                    since=now,
+                    lacking_since=now,
+                )
+            case End.ENDED:
+                return replace(want, dispatched_at=0.0, lacking_since=want.lacking_since or now)
+            case End.ROOM_ENDED:
+                gone = failed(want, now=now, reason="the agent was put out: its room ended")
+                return replace(gone, failures=want.failures, not_before=now + ROOM_END_PAUSE)
+            case End.DECLINED:
+                held = failed(want, now=now, reason="the agent's own on_request refused the job")
+                return replace(held, not_before=max(held.not_before, now + 1.0))
+            case End.DIED | End.RAISED | End.LOST:
+                if claim.stage is Stage.OPEN and now - claim.since >= STEADY_AFTER:
+                    want = replace(want, failures=0, trouble_since=0.0)  # no crash loop
+                why = {
+                    End.DIED: "the agent died",
+                    End.RAISED: f"the agent's entrypoint raised {claim.raised}",
+                    End.LOST: "the job did not start",
+                }
+                return failed(want, now=now, reason=why[end])
+
+    async def _advance(self, claim: Claim, event: JobEvent, now: float) -> None:
+        leaving = claim.stage is Stage.LEAVING
+        opened_again = event.kind is JobEventKind.OPEN
+        await self._store.advance(
+            replace(
+                claim,
+                stage=claim.stage if leaving else _STAGES[event.kind],
+                since=claim.since if leaving else now,
+                pid=event.pid or claim.pid,
+                pid_started=event.pid_started or claim.pid_started,
+                close_reason="" if opened_again else claim.close_reason,
+                closed_at=0.0 if opened_again else claim.closed_at,
+            )
+        )
+
+    async def _session_closed(self, claim: Claim, reason: str, now: float) -> None:
+        closed = replace(claim, close_reason=reason, closed_at=now)
+        if claim.stage is not Stage.LEAVING and reason not in _ON_PURPOSE:
+            # Deaf from now on (fact 82): spent when its person left, dying when it was an error.
+            closed = replace(closed, stage=Stage.SPENT, since=now)
+        await self._store.advance(closed)

@@ -1,0 +1,310 @@
+"""One pass over one room: observe, plan, act. The only place that decides about trying again."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+import structlog
+
+from gateway.keeper import gate
+from gateway.keeper.admission import Admission
+from gateway.keeper.asks import Asks
+from gateway.keeper.jobs import Jobs
+from gateway.keeper.model import Claim, Job, Seen, Stage, State, Unknown, Want
+from gateway.keeper.plan import (
+    CreateRoom,
+    Dispatch,
+    EndJob,
+    LoseDispatch,
+    MarkLeaving,
+    Plan,
+    Release,
+    RemoveParticipant,
+    Situation,
+    change,
+    leave,
+    plan,
+)
+from gateway.keeper.policy import Policy
+from gateway.keeper.ports import Clock, LiveKit, Store
+from gateway.keeper.wants import Wants, failed, status_message
+from gateway.metrics import Metrics
+from gateway.settings import KeeperSettings
+from pool.ports import Workers
+
+log = structlog.get_logger(__name__)
+
+ROOM_GONE_GRACE = 5.0
+"""A job whose room ended leaves by itself; after this it is made to."""
+
+
+Sighting = tuple[str, float]
+"""The SID of a room that was there, and when."""
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """How a pass went."""
+
+    due: float | None = None
+    """When to look again; None: when something happens."""
+    unknown: str = ""
+    """What could not be told; the room comes again with a back-off."""
+
+
+class Reconciler:
+    def __init__(
+        self,
+        *,
+        store: Store,
+        livekit: LiveKit,
+        workers: Workers,
+        wants: Wants,
+        asks: Asks,
+        jobs: Jobs,
+        admission: Admission,
+        policy: Policy,
+        wake: Callable[[str], None],
+        settings: KeeperSettings,
+        metrics: Metrics,
+        clock: Clock,
+    ) -> None:
+        self._store = store
+        self._livekit = livekit
+        self._workers = workers
+        self._wants = wants
+        self._asks = asks
+        self._jobs = jobs
+        self._admission = admission
+        self._policy = policy
+        self._wake = wake
+        self._settings = settings
+        self._metrics = metrics
+        self._clock = clock
+        self.seen: dict[str, Seen] = {}
+        """The last look at each room that matters."""
+        self._sightings: dict[str, Sighting] = {}
+        """Which instance (SID) of each room was last there, and when."""
+        self.left_cleanly: dict[str, set[str]] = {}
+        """By room: foreign agents that left on purpose, as webhooks told; forgotten with the room."""
+
+    async def reconcile(self, room: str) -> Look:
+        """Bring one room to what is wanted in it. Raises StoreUnavailable."""
+        before = self._sightings.get(room)
+        seen = await self._observe(room)
+        if isinstance(seen, Unknown):
+            await self._explain(room, seen)
+            return Look(unknown=seen.why)
+        await self._ask_by_policy(seen)
+        claims = await self._store.claims(room)
+        looks = []
+        wants = [w for w in await self._store.wants(room) if not w.state.ended]
+        for want in wants:
+            claim = next((c for c in claims if c.agent == want.agent), None)
+            looks.append(await self._keep(want, claim, seen, before))
+        wanted = {w.agent for w in wants}
+        looks += [await self._dismiss(c, seen) for c in claims if c.agent not in wanted]
+        if not wants and not claims:
+            self.seen.pop(room, None)
+            self._sightings.pop(room, None)
+            self.left_cleanly.pop(room, None)
+        dues = [look.due for look in looks if look.due is not None]
+        return Look(
+            due=min(dues, default=None),
+            unknown=next((look.unknown for look in looks if look.unknown), ""),
+        )
+
+    async def _observe(self, name: str) -> Seen | Unknown:
+        rooms = await self._livekit.rooms([name])  # ListDispatch would cost 3 s for a missing room (fact 19)
+        if isinstance(rooms, Unknown):
+            return rooms
+        room = next((r for r in rooms if r.name == name), None)
+        participants = await self._livekit.participants(name) if room is not None else []
+        if isinstance(participants, Unknown):
+            return participants
+        seen = Seen(room=room, participants=participants, at=self._clock())
+        self._note(name, seen)
+        return seen
+
+    def _note(self, name: str, seen: Seen) -> None:
+        self.seen[name] = seen
+        if seen.room is not None:
+            self._sightings[name] = (seen.room.sid, seen.at)
+
+    async def _explain(self, room: str, unknown: Unknown) -> None:
+        """Say why nothing happens."""
+        for want in await self._store.wants(room):
+            if want.state in {State.WAITING, State.REPLACING}:
+                await self._wants.write(replace(want, reason=unknown.why), was=want)
+
+    async def _ask_by_policy(self, seen: Seen) -> None:
+        if seen.room is None:
+            return
+        name = seen.room.name
+        invitations = await self._store.invitations(name)
+        for ask in self._policy.asks(seen, await self._store.wants(name), invitations):
+            await self._asks.ask(ask)
+        here = {p.identity for p in seen.people}
+        for invitation in invitations:
+            if invitation.identity in here:
+                await self._store.accept_invitation(name, invitation.identity, invitation.agent)
+
+    async def _keep(
+        self, want: Want, claim: Claim | None, seen: Seen, before: Sighting | None
+    ) -> Look:
+        """Plan for one want and carry it out; several steps when each is due at once."""
+        for _ in range(6):
+            decided = plan(self._situation(want, claim, seen, before), self._settings)
+            if not await self._wants.write(decided.want, was=want):
+                return Look(due=self._clock())  # changed meanwhile: look again
+            if decided.want.state is not want.state:
+                await self._tell_room(decided.want, seen)
+            want = decided.want
+            if want.state.ended and claim is not None:
+                return Look(due=self._clock())  # its job is dismissed next
+            look, seen, again = await self._act(want, decided, seen)
+            if not again:
+                return look
+            claim = next((c for c in await self._store.claims(want.room) if c.agent == want.agent), None)
+            stored = await self._store.want(want.id)
+            if stored is None or stored.state.ended:
+                return Look()
+            want = stored
+        return Look(due=self._clock() + 0.1)
+
+    def _situation(
+        self, want: Want, claim: Claim | None, seen: Seen, before: Sighting | None
+    ) -> Situation:
+        now = self._clock()
+        capacity = self._workers.capacity()
+        sighted = before[1] if before is not None and before[0] == want.sid else None
+        return Situation(
+            want=want,
+            claim=claim,
+            seen=seen,
+            now=now,
+            ours=self._admission.ours(want.agent),
+            runs=claim is not None and self._alive(claim),
+            node=capacity.node_id,
+            asked_since_seen=(
+                want.asked_at > sighted
+                if sighted is not None
+                else now - want.asked_at < self._settings.empty_timeout
+            ),
+            left_cleanly=frozenset(self.left_cleanly.get(want.room, ())),
+        )
+
+    def _alive(self, claim: Claim) -> bool:
+        """Whether the claim's job runs, or has news that are not in the books yet."""
+        return self._workers.runs(claim.job_id) or self._jobs.pending(claim.job_id)
+
+    async def _act(self, want: Want, decided: Plan, seen: Seen) -> tuple[Look, Seen, bool]:
+        """Carry out a plan's actions in order: the look, what is seen now, and whether to plan again."""
+        if want.state.ended or want.state is State.JOINED:
+            self._admission.leave(want)
+        changed = not decided.actions and decided.due is not None and decided.due <= self._clock()
+        for action in decided.actions:
+            match action:
+                case CreateRoom():
+                    room = await self._livekit.create_room(
+                        want.room, empty_timeout=self._settings.empty_timeout
+                    )
+                    if isinstance(room, Unknown):
+                        return Look(unknown=room.why), seen, False
+                    seen = replace(seen, room=room, at=self._clock())
+                    self._note(want.room, seen)
+                    changed = True
+                case RemoveParticipant():
+                    if (look := await self._remove(want.room, action)) is not None:
+                        return look, seen, False
+                    left = [p for p in seen.participants if p.identity != action.identity]
+                    seen = replace(seen, participants=left)
+                case EndJob():
+                    self._workers.end(action.job_id, kill=action.kill)
+                case MarkLeaving():
+                    await self._store.advance(replace(action.claim, stage=Stage.LEAVING, since=self._clock()))
+                case Release():
+                    if (claim := await self._store.claim_of(action.job_id)) is not None:
+                        await self._jobs.end(claim, action.end, self._clock())
+                    changed = True
+                case LoseDispatch():
+                    await self._lose(want)
+                    changed = True
+                case Dispatch():
+                    return await self._dispatch(want, decided, seen), seen, False
+        return Look(due=decided.due), seen, changed
+
+    async def _remove(self, room: str, action: RemoveParticipant) -> Look | None:
+        """None: certainly gone."""
+        removed = await self._livekit.remove_participant(room, action.identity)
+        if isinstance(removed, Unknown):
+            return Look(unknown=removed.why)
+        if removed:
+            self._metrics.duplicates_removed.labels(action.kind).inc()
+            log.info("participant_removed", room=room, identity=action.identity, kind=action.kind)
+        return None
+
+    async def _lose(self, want: Want) -> None:
+        self._admission.lost(want)
+        self._metrics.dispatches.labels("lost").inc()
+        self._metrics.dispatches_lost.inc()
+        log.warning("dispatch_lost", room=want.room, agent=want.agent, job=want.id)
+        why = "no worker took the job"
+        await self._wants.write(failed(want, now=self._clock(), reason=why), was=want)
+
+    async def _dispatch(self, want: Want, decided: Plan, seen: Seen) -> Look:
+        if (why := self._admission.enter(want)) is not None:
+            waiting = change(want, State.WAITING, why, self._clock())
+            await self._wants.write(waiting, was=want)
+            if waiting.state is not want.state:
+                await self._tell_room(waiting, seen)
+            return Look(due=decided.due)
+        now = self._clock()
+        # Written before the call: after a kill in between, the gate tells the two dispatches apart.
+        sent = replace(
+            change(want, State.DISPATCHED, "LiveKit was asked for the agent", now), dispatched_at=now
+        )
+        if not await self._wants.write(sent, was=want):
+            self._admission.leave(want)
+            return Look(due=now)
+        if want.lacking_since:
+            self._metrics.time_to_agent.labels("dispatched").observe(now - want.lacking_since)
+        dispatch = await self._livekit.create_dispatch(
+            want.room, want.agent, metadata=want.metadata, attributes=gate.attributes(want)
+        )
+        outcome = "unknown" if isinstance(dispatch, Unknown) else "created"
+        self._metrics.dispatches.labels(outcome).inc()
+        log.info("dispatch_created", room=want.room, agent=want.agent, job=want.id, outcome=outcome)
+        await self._tell_room(sent, seen)
+        # An unknown answer may have had its effect (I3): wait for the claim all the same.
+        ours = self._admission.ours(want.agent)
+        return Look(due=now + (self._settings.claim_timeout if ours else self._settings.foreign_timeout))
+
+    async def _dismiss(self, claim: Claim, seen: Seen) -> Look:
+        """A claim whose want has ended: its job leaves the room."""
+        now = self._clock()
+        room_is_gone = seen.room is None or seen.room.sid != claim.sid
+        if not self._alive(claim):
+            removal = await self._remove(claim.room, RemoveParticipant(claim.identity, "ghost"))
+            if removal is not None:
+                return removal
+            await self._store.release(claim.job_id)
+            return Look(due=now)
+        if room_is_gone and now < claim.since + ROOM_GONE_GRACE and claim.stage is not Stage.LEAVING:
+            return Look(due=claim.since + ROOM_GONE_GRACE)
+        for action in leave(claim, now):
+            match action:
+                case EndJob():
+                    self._workers.end(action.job_id, kill=action.kill)
+                case MarkLeaving():
+                    await self._store.advance(replace(claim, stage=Stage.LEAVING, since=now))
+                case RemoveParticipant():
+                    await self._remove(claim.room, action)
+        return Look(due=now + 1.0)
+
+    async def _tell_room(self, want: Want, seen: Seen) -> None:
+        """The state as a data message, when somebody is there to read it."""
+        if seen.people:
+            job = Job(want=want, place=self._admission.place(want))
+            await self._livekit.send_status(want.room, status_message(job))
