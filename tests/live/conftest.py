@@ -1,4 +1,4 @@
-"""Fixtures of the live tier: real livekit-server, real worker processes, real WebRTC clients, one event loop."""
+"""Fixtures of the live tier: real livekit-server, real worker processes, real WebRTC clients, one loop."""
 
 from __future__ import annotations
 

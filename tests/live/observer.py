@@ -54,9 +54,9 @@ class Sample:
 class Observer:
     """Watches rooms from `watch` on; an async context manager."""
 
-    def __init__(self, url: str, key: str, secret: str, *, interval: float = INTERVAL) -> None:
+    def __init__(self, url: str, key: str, secret: str) -> None:
         self._credentials = (url, key, secret)
-        self._interval = interval
+        self._interval = INTERVAL
         self._timelines: dict[str, list[Sample]] = {}
         self._changed = asyncio.Event()
         self._calls = asyncio.Semaphore(CALLS_AT_ONCE)
@@ -76,6 +76,10 @@ class Observer:
         with contextlib.suppress(asyncio.CancelledError):
             await self._task
         await self._api.aclose()
+
+    def pace(self, interval: float) -> None:
+        """Look at each room every `interval` seconds."""
+        self._interval = interval
 
     def watch(self, *rooms: str) -> None:
         """Record these rooms from now on; raises ValueError beyond `MAX_ROOMS`."""

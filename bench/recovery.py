@@ -1,0 +1,56 @@
+"""kill -9 of the job's process with a person in the room, to the next agent's track at that person.
+
+`stock` never recovers (fact 12): its rooms are waited for a bounded time and counted as lost.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Sequence
+
+from bench.report import Row
+from bench.sides import Side, clear, ours, seconds_to_track, stock
+from bench.time_to_agent import Tally, row
+
+NAME = "recovery"
+N = 20
+STOCK_EVERY = 4
+"""One stock room for so many of ours: each costs its whole time-out."""
+TIMEOUT = 10.0
+SLOTS = 4
+
+
+async def run(n: int = N) -> tuple[Sequence[Row], Sequence[str]]:
+    theirs = max(1, n // STOCK_EVERY)
+    async with contextlib.AsyncExitStack() as stack:
+        our_side = await stack.enter_async_context(ours(slots=SLOTS))
+        stock_side = await stack.enter_async_context(stock())
+        our_tally, stock_tally = Tally(), Tally()
+        for turn in range(n):
+            await one_room(our_side, our_tally)
+            if turn % STOCK_EVERY == 0 and turn // STOCK_EVERY < theirs:
+                await one_room(stock_side, stock_tally)
+    rows = [row("ours", n, our_tally), row("stock", theirs, stock_tally)]
+    return rows, [f"from the kill to the next agent's track subscribed; lost after {TIMEOUT:g} s"]
+
+
+async def one_room(side: Side, tally: Tally) -> None:
+    room = side.site.room(NAME)
+    side.observer.watch(room)
+    async with side.site.person(room) as person:
+        if await seconds_to_track(side, person, timeout=TIMEOUT) is None:
+            raise RuntimeError(f"{side.name}: no agent to kill in {room}: {side.observer.describe(room)}")
+        victim = person.tracks[-1].identity
+        (process,) = side.jobs()
+        killed_at = time.monotonic()
+        process.kill()
+        try:
+            track = await person.agent_track(other_than=victim, since=killed_at, timeout=TIMEOUT)
+            tally.served.append(track.at - killed_at)
+        except AssertionError:
+            recovered = side.observer.agents(room) - {victim}
+            tally.client_missed += bool(recovered)
+            tally.lost += not recovered
+    tally.doubled += side.observer.ever_two(room)
+    await clear(side, room)

@@ -1,0 +1,130 @@
+"""The two sides that are compared: Roomkeeper, and a stock worker with a bare `CreateDispatch`.
+
+Each has a livekit-server of its own, so that neither hears of the other's rooms; both are up and warm all
+the time, and only one is loaded at a time.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+from collections.abc import AsyncIterator
+from typing import Protocol
+
+import psutil
+from livekit import api
+
+from tests.live.clients import Person
+from tests.live.gateway import Gateway
+from tests.live.observer import Observer
+from tests.live.site import Site
+from tests.live.worker import StockWorker
+
+AGENT_MODULE = "tests.live.agents.beeper"
+SETTLE_TIMEOUT = 20.0
+
+
+class Side(Protocol):
+    """One side: a way to call an agent, and an eye on what comes of it."""
+
+    name: str
+    site: Site
+    observer: Observer
+
+    async def call(self, room: str) -> None:
+        """Ask for an agent; returns when the answer is there."""
+
+    def jobs(self) -> list[psutil.Process]:
+        """Its processes that are in a room."""
+
+
+class Ours:
+    """`POST /api/livekit/job`."""
+
+    name = "ours"
+
+    def __init__(self, site: Site, observer: Observer, gateway: Gateway) -> None:
+        self.site = site
+        self.observer = observer
+        self._gateway = gateway
+
+    async def call(self, room: str) -> None:
+        answer = await self._gateway.ask(room)
+        if answer.status >= 300:
+            raise RuntimeError(f"POST /api/livekit/job: {answer.status} {answer.body}")
+
+    def jobs(self) -> list[psutil.Process]:
+        return self._gateway.jobs()
+
+
+class Stock:
+    """A bare `CreateDispatch`, as the documentation of LiveKit shows it."""
+
+    name = "stock"
+
+    def __init__(self, site: Site, observer: Observer, worker: StockWorker, livekit: api.LiveKitAPI) -> None:
+        self.site = site
+        self.observer = observer
+        self._worker = worker
+        self._livekit = livekit
+
+    async def call(self, room: str) -> None:
+        request = api.CreateAgentDispatchRequest(agent_name=self._worker.agent, room=room)
+        await self._livekit.agent_dispatch.create_dispatch(request)
+
+    def jobs(self) -> list[psutil.Process]:
+        return self._worker.jobs()
+
+
+@contextlib.asynccontextmanager
+async def ours(*, slots: int) -> AsyncIterator[Side]:
+    site = Site()
+    with site.livekit:
+        async with (
+            site.observer() as observer,
+            site.gateway(f"{AGENT_MODULE}:server", slots=slots) as gateway,
+        ):
+            yield Ours(site, observer, gateway)
+
+
+@contextlib.asynccontextmanager
+async def stock() -> AsyncIterator[Side]:
+    site = Site(webhooks=False)
+    with site.livekit:
+        async with (
+            site.observer() as observer,
+            site.api() as livekit,
+            StockWorker(site.livekit, AGENT_MODULE) as worker,
+        ):
+            yield Stock(site, observer, worker, livekit)
+
+
+async def seconds_to_track(
+    side: Side, person: Person, *, timeout: float, other_than: str = ""
+) -> float | None:
+    """Seconds from the call to the agent's track at the person's client; None when it never came."""
+    since = time.monotonic()
+    await side.call(person.room_name)
+    try:
+        track = await person.agent_track(other_than=other_than, since=since, timeout=timeout)
+    except AssertionError:
+        return None
+    return track.at - since
+
+
+async def clear(side: Side, *rooms: str) -> None:
+    """End the rooms, and return when their agents' processes are gone from LiveKit."""
+    async with side.site.api() as livekit:
+        for room in rooms:
+            with contextlib.suppress(api.TwirpError):  # it has ended already
+                await livekit.room.delete_room(api.DeleteRoomRequest(room=room))
+    await settle(side)
+    side.observer.forget(*rooms)
+
+
+async def settle(side: Side) -> None:
+    """Return when no process of the side is in a room, or after `SETTLE_TIMEOUT`."""
+    deadline = time.monotonic() + SETTLE_TIMEOUT
+    while side.jobs() and time.monotonic() < deadline:
+        await asyncio.sleep(0.1)

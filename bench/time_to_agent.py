@@ -1,0 +1,73 @@
+"""From the call to the agent's audio track at a person who waits in the room, one room after the other.
+
+`ours`: a POST; `stock`: a bare `CreateDispatch` to the same agent in a stock worker. The sides take turns.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from bench.figures import latencies_ms
+from bench.report import Row
+from bench.sides import Side, clear, ours, seconds_to_track, stock
+
+NAME = "time_to_agent"
+N = 20
+TIMEOUT = 10.0
+SLOTS = 4
+REST = 0.5
+"""Seconds between two rooms: both sides have their next process warm again by then."""
+
+
+@dataclass
+class Tally:
+    served: list[float] = field(default_factory=list)
+    lost: int = 0
+    client_missed: int = 0
+    doubled: int = 0
+
+
+async def run(n: int = N) -> tuple[Sequence[Row], Sequence[str]]:
+    async with contextlib.AsyncExitStack() as stack:
+        sides = [await stack.enter_async_context(ours(slots=SLOTS)), await stack.enter_async_context(stock())]
+        tallies = {side.name: Tally() for side in sides}
+        for side in sides:
+            await one_room(side, Tally())  # the first call of each side is not counted
+        for turn in range(n):
+            for side in sides if turn % 2 else reversed(sides):
+                await one_room(side, tallies[side.name])
+    rows = [row(name, n, tally) for name, tally in tallies.items()]
+    return rows, [
+        f"from the call to the agent's track subscribed, the person being in the room; lost after {TIMEOUT:g} s",
+        f"ours: {SLOTS} slots; stock: livekit-agents' defaults",
+    ]
+
+
+async def one_room(side: Side, tally: Tally) -> None:
+    room = side.site.room(NAME)
+    side.observer.watch(room)
+    async with side.site.person(room) as person:
+        seconds = await seconds_to_track(side, person, timeout=TIMEOUT)
+        if seconds is not None:
+            tally.served.append(seconds)
+        elif side.observer.published(room):
+            tally.client_missed += 1  # fact 91: the measuring client's own fault
+        else:
+            tally.lost += 1
+        await asyncio.sleep(REST)
+    tally.doubled += side.observer.ever_two(room)
+    await clear(side, room)
+
+
+def row(name: str, n: int, tally: Tally) -> Row:
+    return {
+        "variant": name,
+        "n": n,
+        "lost": tally.lost,
+        "doubled": tally.doubled,
+        "client_missed": tally.client_missed,
+        **latencies_ms(tally.served),
+    }
