@@ -1,0 +1,160 @@
+"""How the fake LiveKit brings agents: a dispatch is offered to workers once, and lost in silence
+(facts 1 to 4).
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Mapping, Sequence
+from functools import partial
+
+import anyio
+
+from gateway.keeper.ports import Clock
+from pool.ports import Offer
+from tests.fakes.livekit_parts import (
+    Accepted,
+    Answer,
+    DispatchState,
+    JobState,
+    Refused,
+    Registration,
+    RoomState,
+    Worker,
+)
+from tests.fakes.livekit_world import World
+
+OFFER_TIMEOUT = 3.0  # fact 4
+ASSIGNMENT_TIMEOUT = 7.5  # fact 33
+BIDS = 0.2  # fact 67: the server waits for other workers' bids
+FULL = 0.7  # fact 50
+TERMINATION_GRACE = 3.0  # fact 9
+
+
+class Dispatching(World):
+    """A world with workers."""
+
+    termination_delay = 0.007
+    """Seconds until a deleted dispatch's worker is told; up to 5 (fact 54)."""
+
+    def __init__(
+        self,
+        clock: Clock = anyio.current_time,
+        *,
+        rng: random.Random | None = None,
+        departure_timeout: float = 20.0,
+        empty_timeout: float = 300.0,
+    ) -> None:
+        super().__init__(clock, rng=rng, departure_timeout=departure_timeout, empty_timeout=empty_timeout)
+        self._workers: list[Registration] = []
+
+    def register(self, worker: Worker) -> Registration:
+        """A worker connects. One that comes later gets nothing of what was dispatched before (fact 2)."""
+        registration = Registration(worker=worker, connected=False)
+        self._workers.append(registration)
+        self._connect(registration)
+        return registration
+
+    def _connect(self, registration: Registration) -> None:
+        if self.up and registration.up:
+            registration.connected = True
+            registration.worker.registered(self.node_id)
+
+    def _dispatch(
+        self, room: RoomState, agent: str, metadata: str, attributes: Mapping[str, str]
+    ) -> DispatchState:
+        dispatch = DispatchState(
+            id=self._id("AD"), agent=agent, metadata=metadata, attributes=dict(attributes)
+        )
+        room.dispatches[dispatch.id] = dispatch
+        self._tasks.start_soon(self._launch, room, dispatch)
+        return dispatch
+
+    def _opened(self, room: RoomState, agents: Sequence[tuple[str, str]]) -> None:
+        for agent, metadata in agents or [("", "")]:  # facts 55, 83: an unnamed one unless others are named
+            self._dispatch(room, agent, metadata, {})
+
+    def kill(self) -> None:
+        super().kill()
+        for registration in self._workers:
+            registration.connected = False
+            registration.jobs.clear()
+            registration.worker.registered("")
+
+    def start(self, *, after: float) -> None:
+        super().start(after=after)
+        back = 0.94 if after < 5 else 2.0  # fact 80
+        for registration in self._workers:
+            self.after(back, partial(self._connect, registration))
+
+    async def _launch(self, room: RoomState, dispatch: DispatchState) -> None:
+        """Offer the job to workers, each once. When it ends without one, nobody is told (facts 1 to 3)."""
+        node = self.node_id
+        await anyio.sleep(BIDS)
+        job = JobState(id=self._id("AJ"))
+        offer = Offer(
+            job_id=job.id,
+            dispatch_id=dispatch.id,
+            room=room.name,
+            sid=room.sid,
+            agent=dispatch.agent,
+            attributes=dispatch.attributes,
+            metadata=dispatch.metadata,
+        )
+        asked: set[Registration] = set()
+        while node == self.node_id and (registration := self._pick(dispatch, asked)) is not None:
+            asked.add(registration)
+            answer = await self._ask(registration, offer)
+            if answer == Refused(terminate=False):
+                continue  # the next worker
+            if isinstance(answer, Accepted) and registration.up and node == self.node_id:
+                job.identity = answer.identity or f"agent-{job.id}"
+                registration.jobs[job.id] = job
+                dispatch.jobs.append(job)
+                registration.worker.assigned(offer, job.identity)
+            elif isinstance(answer, Accepted):  # nobody is left who could assign it
+                self.after(ASSIGNMENT_TIMEOUT, partial(registration.worker.unassigned, offer))
+            break  # fact 74: no answer is not tried elsewhere
+        dispatch.launched.set()
+
+    def _pick(self, dispatch: DispatchState, asked: set[Registration]) -> Registration | None:
+        free = [
+            r
+            for r in self._workers
+            if r.up and r.connected and r not in asked and r.worker.agent == dispatch.agent and r.load < FULL
+        ]
+        return self._rng.choices(free, [FULL - r.load for r in free])[0] if free else None
+
+    async def _ask(self, registration: Registration, offer: Offer) -> Answer | None:
+        """The worker's answer, or None when it came too late; the worker is not told so before 7.5 s."""
+        answers: list[Answer] = []
+        answered = anyio.Event()
+        late = False
+
+        async def ask() -> None:
+            answer = await registration.worker.offered(offer)
+            if late and isinstance(answer, Accepted):
+                await anyio.sleep(ASSIGNMENT_TIMEOUT)
+                registration.worker.unassigned(offer)
+            answers.append(answer)
+            answered.set()
+
+        self._tasks.start_soon(ask)
+        with anyio.move_on_after(OFFER_TIMEOUT):
+            await answered.wait()
+        late = not answers
+        return answers[0] if answers else None
+
+    async def _terminate(self, room: RoomState, dispatch: DispatchState) -> None:
+        await dispatch.launched.wait()
+        await anyio.sleep(self.termination_delay)
+        for job in dispatch.jobs:
+            holder = next((r for r in self._workers if job.id in r.jobs), None)
+            agent = room.members.get(job.identity)
+            if holder is None:  # fact 11: forgotten; the answer was OK all the same
+                continue
+            holder.worker.terminated(job.id)
+            if agent is not None:
+                with anyio.move_on_after(TERMINATION_GRACE):
+                    await agent.left.wait()
+                self._part(agent, "PARTICIPANT_REMOVED")

@@ -1,0 +1,292 @@
+"""The fake LiveKit's world: rooms, the people and agents in them, the server's own life and death. Knows
+nothing of workers and of the port.
+
+Whatever takes effect does so in one step between two awaits; timers are tasks of the world's own task group.
+"""
+
+from __future__ import annotations
+
+import itertools
+import random
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from types import TracebackType
+from typing import Self
+
+import anyio
+from anyio.abc import TaskGroup
+
+from gateway.keeper.ports import Clock
+from gateway.livekit.webhooks import Event, EventParticipant, EventRoom
+from tests.fakes.livekit_parts import Connection, Link, RoomState
+
+GHOST_TIMEOUT = 20.0  # fact 12
+
+
+class World:
+    """`on_event` hears what LiveKit would send as webhooks."""
+
+    def __init__(
+        self,
+        clock: Clock = anyio.current_time,
+        *,
+        rng: random.Random | None = None,
+        departure_timeout: float = 20.0,
+        empty_timeout: float = 300.0,
+    ) -> None:
+        self.on_event: list[Callable[[Event], None]] = []
+        self.up = True
+        self.node_id = ""
+        self._clock = clock
+        self._rng = rng or random.Random(0)
+        self._departure_timeout = departure_timeout
+        self._empty_timeout = empty_timeout
+        self._rooms: dict[str, RoomState] = {}
+        self._away: list[Connection] = []
+        self._ids = itertools.count(1)
+        self._tasks: TaskGroup
+
+    async def __aenter__(self) -> Self:
+        self._tasks = anyio.create_task_group()
+        await self._tasks.__aenter__()
+        self.node_id = self._id("ND")
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> bool | None:
+        self._tasks.cancel_scope.cancel()
+        return await self._tasks.__aexit__(kind, error, trace)
+
+    # People and agents
+
+    def join(
+        self,
+        room: str,
+        identity: str,
+        *,
+        agent: str | None = None,
+        avatar: bool = False,
+        metadata: str = "",
+        attributes: Mapping[str, str] | None = None,
+        room_agents: Sequence[tuple[str, str]] = (),
+        on_change: Callable[[Connection], None] = lambda connection: None,
+    ) -> Connection:
+        """Someone connects. `agent`: an agent of that name, else a person. `room_agents`: the token's
+        `room_config.agents` as (name, metadata), ignored when the room exists (fact 78).
+
+        Raises ConnectionError while the server is down.
+        """
+        connection = Connection(
+            room=room,
+            identity=identity,
+            sid="",
+            agent=agent,
+            avatar=avatar,
+            metadata=metadata,
+            attributes={**(attributes or {}), **({"lk.agent_name": agent} if agent else {})},
+            on_change=on_change,
+        )
+        if not self.up:
+            raise ConnectionError("LiveKit is not reachable")
+        self._enter(connection, room_agents)
+        return connection
+
+    def leave(self, connection: Connection) -> None:
+        """A clean leave; an exception in an agent's entrypoint looks the same (fact 12)."""
+        if connection.link in (Link.UP, Link.RETURNING) and not connection.frozen:
+            self._part(connection, "CLIENT_INITIATED")
+
+    def crash(self, connection: Connection) -> None:
+        """Its process dies by SIGKILL: a ghost stays behind."""
+        self._go_silent(connection, frozen=False)
+
+    def freeze(self, connection: Connection) -> None:
+        """SIGSTOP: a ghost, until LiveKit lets go of it; `thaw` brings it back (fact 89)."""
+        self._go_silent(connection, frozen=True)
+
+    def thaw(self, connection: Connection) -> None:
+        """SIGCONT."""
+        connection.frozen = False
+        if connection.link is Link.GHOST:
+            connection.link = Link.UP
+        elif connection.link is Link.RETURNING:
+            self.after(0.3, partial(self._return, connection))
+        elif connection.link is Link.LEFT:  # it learns only now that it was removed
+            connection.on_change(connection)
+
+    def present(self, room: str) -> list[Connection]:
+        """Whom LiveKit lists in the room, ghosts included."""
+        return list(self._rooms[room].members.values()) if room in self._rooms else []
+
+    def _enter(self, connection: Connection, room_agents: Sequence[tuple[str, str]] = ()) -> None:
+        room = self._open(connection.room, agents=room_agents)
+        before = room.members.get(connection.identity)
+        if before is not None:  # fact 22: the second removes the first; an agent goes down with it
+            self._part(before, "DUPLICATE_IDENTITY")
+            if connection.agent is not None:
+                self.after(0.045, partial(self._part, connection, "DUPLICATE_IDENTITY"))
+        connection.sid = self._id("PA")
+        connection.joined_at = self._clock()
+        connection.link = Link.UP
+        room.members[connection.identity] = connection
+        room.person_came = room.person_came or connection.person
+        self._tell("participant_joined", room, connection)
+
+    def _go_silent(self, connection: Connection, *, frozen: bool) -> None:
+        connection.frozen = frozen
+        if connection.link is Link.UP:
+            connection.link = Link.GHOST
+            connection.silences += 1
+            self.after(GHOST_TIMEOUT, partial(self._let_go, connection, connection.silences))
+        elif connection.link is Link.RETURNING and not frozen:
+            connection.link = Link.LEFT
+            connection.left.set()
+
+    def _let_go(self, connection: Connection, silence: int) -> None:
+        if connection.link is not Link.GHOST or connection.silences != silence:
+            return
+        frozen = connection.frozen
+        self._part(connection, "CONNECTION_TIMEOUT")
+        if frozen:  # fact 89: it does not know, and will be back
+            connection.link = Link.RETURNING
+
+    def _part(self, connection: Connection, reason: str) -> None:
+        if connection.link is Link.LEFT:
+            return
+        knows = connection.link is not Link.GHOST
+        connection.link = Link.LEFT
+        connection.reason = reason
+        room = self._rooms.get(connection.room)
+        if room is not None and room.members.get(connection.identity) is connection:
+            del room.members[connection.identity]
+            room.left_at = self._clock()
+            self._tell("participant_left", room, connection)
+            self._watch(room)
+        connection.left.set()
+        if knows:
+            connection.on_change(connection)
+
+    # Rooms
+
+    def _open(
+        self, name: str, *, empty_timeout: float | None = None, agents: Sequence[tuple[str, str]] = ()
+    ) -> RoomState:
+        """The room, made if need be. One that exists keeps its time-out and gets no further agents."""
+        if name in self._rooms:
+            return self._rooms[name]
+        room = RoomState(
+            name=name,
+            sid=self._id("RM"),
+            created_at=self._clock(),
+            empty_timeout=self._empty_timeout if empty_timeout is None else empty_timeout,
+            departure_timeout=self._departure_timeout,
+        )
+        self._rooms[name] = room
+        self._tell("room_started", room)
+        self._opened(room, agents)
+        self._watch(room)
+        return room
+
+    def _watch(self, room: RoomState) -> None:
+        """Look again when the room may end; LiveKit looks once a second (fact 15)."""
+        wait = max(0.0, room.ends_at - self._clock()) + self._rng.uniform(0.1, 0.4)
+        self.after(wait, partial(self._end, room))
+
+    def _end(self, room: RoomState) -> None:
+        if self._rooms.get(room.name) is not room or room.people or self._clock() < room.ends_at:
+            return
+        for connection in list(room.members.values()):
+            self._part(connection, "ROOM_CLOSED")
+        del self._rooms[room.name]
+        self._tell("room_finished", room)
+
+    def _opened(self, room: RoomState, agents: Sequence[tuple[str, str]]) -> None:
+        """A room has begun; its agents are whoever knows workers to bring."""
+
+    # The server
+
+    async def restart(self, *, down: float = 1.0) -> None:
+        """kill -9, and back after `down` seconds. Returns when the server is back."""
+        self.kill()
+        await anyio.sleep(down)
+        self.start(after=down)
+
+    def kill(self) -> None:
+        """kill -9: rooms and dispatches are gone without a word (fact 26)."""
+        self.up, self.node_id = False, ""
+        members = [c for r in self._rooms.values() for c in r.members.values()]
+        self._rooms.clear()
+        for connection in members:
+            self._lose_server(connection)
+
+    def start(self, *, after: float) -> None:
+        """Up again, `after` seconds later: whoever still lives comes back by itself (fact 80)."""
+        self.up, self.node_id = True, self._id("ND")
+        person, agent = (0.23, 1.08) if after < 5 else (2.8, 1.4)
+        away, self._away = self._away, []
+        for connection in away:
+            self.after(person if connection.person else agent, partial(self._return, connection))
+
+    def _lose_server(self, connection: Connection) -> None:
+        if connection.link is Link.GHOST and not connection.frozen:
+            connection.link = Link.LEFT
+            connection.left.set()
+            return
+        connection.link = Link.RETURNING
+        if connection.frozen:
+            return  # it will find out when it thaws
+        self._away.append(connection)
+        patience = self._rng.uniform(18, 25) if connection.person else self._rng.uniform(24, 35)  # fact 80
+        self.after(patience, partial(self._give_up, connection, connection.sid))
+        connection.on_change(connection)
+
+    def _give_up(self, connection: Connection, sid: str) -> None:
+        if connection.link is Link.RETURNING and connection.sid == sid:
+            self._part(connection, "SIGNAL_CLOSE")
+
+    def _return(self, connection: Connection) -> None:
+        if connection.link is not Link.RETURNING or connection.frozen:
+            return
+        if not self.up:
+            self.after(0.5, partial(self._return, connection))
+            return
+        connection.left = anyio.Event()
+        self._enter(connection)
+        connection.on_change(connection)
+
+    # Below
+
+    def after(self, delay: float, action: Callable[[], None]) -> None:
+        """Do something later, in the fake's own task group."""
+
+        async def later() -> None:
+            await anyio.sleep(delay)
+            action()
+
+        self._tasks.start_soon(later)
+
+    def _id(self, prefix: str) -> str:
+        return f"{prefix}_{next(self._ids):06}"
+
+    def _tell(self, event: str, room: RoomState, connection: Connection | None = None) -> None:
+        told = Event(
+            event=event,
+            id=self._id("EV"),
+            created_at=float(int(self._clock())),
+            room=EventRoom(name=room.name, sid=room.sid),
+            participant=None if connection is None else _told_of(connection),
+        )
+        for listener in self.on_event:
+            listener(told)
+
+
+def _told_of(connection: Connection) -> EventParticipant:
+    return EventParticipant(
+        identity=connection.identity,
+        sid=connection.sid,
+        kind="STANDARD" if connection.person else "AGENT",
+        metadata=connection.metadata,
+        attributes=dict(connection.attributes),
+        disconnect_reason=connection.reason,
+    )
