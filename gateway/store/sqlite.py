@@ -110,11 +110,11 @@ def _step(
             raise StoreUnavailable(f"the store cannot be used: {fault}") from fault
         return result
 
-    @functools.wraps(work)
-    async def step(self: SqliteStore, *args: P.args, **kwargs: P.kwargs) -> R:
+    async def step(self: SqliteStore, /, *args: P.args, **kwargs: P.kwargs) -> R:
         call = functools.partial(transaction, self, *args, **kwargs)
         return await anyio.to_thread.run_sync(call, limiter=self.one_at_a_time)
 
+    step.__doc__ = work.__doc__
     return step
 
 
@@ -234,7 +234,8 @@ class SqliteStore:
     @_step
     def invite(self, invitation: Invitation) -> None:
         self.db.execute(
-            "INSERT OR REPLACE INTO invitations (room, identity, agent, expires_at, body) VALUES (?, ?, ?, ?, ?)",
+            "INSERT OR REPLACE INTO invitations (room, identity, agent, expires_at, body)"
+            " VALUES (?, ?, ?, ?, ?)",
             (
                 invitation.room,
                 invitation.identity,
@@ -247,7 +248,8 @@ class SqliteStore:
     @_step
     def invitations(self, room: str | None = None) -> list[Invitation]:
         rows = self.db.execute(
-            "SELECT body FROM invitations WHERE expires_at > ? AND (? IS NULL OR room = ?) ORDER BY room, identity",
+            "SELECT body FROM invitations WHERE expires_at > ? AND (? IS NULL OR room = ?)"
+            " ORDER BY room, identity",
             (self._clock(), room, room),
         )
         return [_invitation(row[0]) for row in rows]
@@ -270,7 +272,8 @@ class SqliteStore:
 
     def _insert(self, want: Want) -> None:
         self.db.execute(
-            "INSERT INTO wants (id, room, agent, alive, created_at, changed_at, body) VALUES (?, ?, ?, ?, ?, ?, ?)",
+            "INSERT INTO wants (id, room, agent, alive, created_at, changed_at, body)"
+            " VALUES (?, ?, ?, ?, ?, ?, ?)",
             (want.id, want.room, want.agent, not want.state.ended, want.created_at, want.since, _body(want)),
         )
 
