@@ -1,0 +1,86 @@
+"""Inside a job process: a thin, importable wrapper around the user's setup and entrypoint.
+
+It tells the worker what really happens to the job (a job's status and exit code cannot: facts 49, 75, 82),
+and ends the process when the worker is gone (fact 13). It changes nothing that the user's code sees.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import socket
+import threading
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import msgspec
+from livekit.agents import JobContext, JobProcess
+
+from pool.guard import die_with_parent
+from pool.ports import JobEventKind
+from pool.reports import Answer, Report
+from pool.watch import Watch
+
+_link: Link | None = None
+"""This process's connection to its worker: made once, at the setup."""
+
+
+class Link:
+    """The connection to the worker: reports go out, one answer comes in; its end is this process's end."""
+
+    def __init__(self, path: str) -> None:
+        self._socket = socket.socket(socket.AF_UNIX)
+        self._socket.connect(path)
+        self._answer: asyncio.Future[bool] | None = None
+        self.send(Report(pid=os.getpid()))
+        threading.Thread(target=self._listen, name="roomkeeper_link", daemon=True).start()
+
+    def send(self, report: Report) -> None:
+        """Blocks for as long as the worker's buffer is full: a report is a few dozen bytes, so it is not."""
+        self._socket.sendall(msgspec.json.encode(report) + b"\n")
+
+    def expect_answer(self) -> asyncio.Future[bool]:
+        """Call before the report that asks for the answer is sent."""
+        self._answer = asyncio.get_running_loop().create_future()
+        return self._answer
+
+    def _listen(self) -> None:
+        """A thread of its own, as the job may block its event loop for ever (fact 13)."""
+        try:
+            for line in self._socket.makefile("rb"):
+                answer = msgspec.json.decode(line, type=Answer)
+                if self._answer is not None:
+                    self._answer.get_loop().call_soon_threadsafe(self._answer.set_result, answer.confirmed)
+        finally:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+
+def prepare(setup: Callable[[JobProcess], Any] | None, path: str, process: JobProcess) -> Any:
+    """In place of the user's `setup_fnc`: tie this process to the worker, then do the user's setup."""
+    global _link
+    die_with_parent()
+    _link = Link(path)
+    return setup(process) if setup is not None else None
+
+
+async def enter(entrypoint: Callable[[JobContext], Awaitable[None]], ctx: JobContext) -> None:
+    """In place of the user's entrypoint: run it if the job is still wanted, and report what becomes of it."""
+    assert _link is not None, "prepare() ran in every job process"
+    link = _link
+
+    def report(kind: JobEventKind, detail: str = "") -> None:
+        link.send(Report(pid=os.getpid(), job_id=ctx.job.id, kind=kind, detail=detail))
+
+    answer = link.expect_answer()
+    report(JobEventKind.ENTERED)
+    if not await answer:
+        ctx.shutdown("no longer wanted")
+        return
+    watch = Watch(ctx, report)
+    try:
+        await entrypoint(ctx)
+    except Exception as error:
+        report(JobEventKind.RAISED, type(error).__name__)
+        raise
+    watch.entrypoint_returned()

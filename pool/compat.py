@@ -1,0 +1,225 @@
+"""Every touch of a private name of livekit-agents 1.8 (and one of CPython), each a small function.
+
+No policy lives here. `tests/unit/test_pool_compat.py` pins each of these names, so that an upgrade fails
+there first. Fact numbers are those of the project's notes on LiveKit.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import multiprocessing.forkserver as mp_forkserver
+import multiprocessing.popen_forkserver as mp_popen
+import os
+import signal
+import threading
+from collections.abc import Awaitable, Callable
+from multiprocessing.connection import wait
+from typing import Any
+
+from livekit.agents import AgentServer, JobContext, JobRequest
+from livekit.agents.ipc.job_proc_executor import ProcJobExecutor
+from livekit.agents.ipc.proc_pool import ProcPool
+
+Executor = ProcJobExecutor
+"""One job process as its parent sees it: `pid`, `exitcode`, `running_job`, `aclose()` (fact 46)."""
+Processes = ProcPool
+"""The processes of one `AgentServer.run()`; a new object at each (fact 46)."""
+Entrypoint = Callable[[JobContext], Awaitable[None]]
+OnRequest = Callable[[JobRequest], Awaitable[None]]
+
+LOAD_THRESHOLD = 0.7
+"""livekit-server's own `agents.target_load`: from this load on a worker is asked for nothing (fact 3)."""
+
+
+# -- before run() ------------------------------------------------------------------------------------------
+
+
+def agent_name(server: AgentServer) -> str:
+    """The name under which the server registers."""
+    return server._agent_name
+
+
+def entrypoint(server: AgentServer) -> Entrypoint | None:
+    """The function given to `rtc_session`, None when there was none."""
+    return server._entrypoint_fnc
+
+
+def set_entrypoint(server: AgentServer, fnc: Entrypoint) -> None:
+    """Run `fnc` in the job process instead. Must be picklable (facts 88, 92)."""
+    server._entrypoint_fnc = fnc
+
+
+def on_request(server: AgentServer) -> OnRequest | None:
+    """The user's own `on_request`, None when there is none (`WorkerOptions` fills in a default one)."""
+    fnc = server._request_fnc
+    return None if fnc is None or fnc.__module__ == AgentServer.__module__ else fnc
+
+
+def set_on_request(server: AgentServer, fnc: OnRequest) -> None:
+    """Have `fnc` decide about offered jobs (fact 47)."""
+    server._request_fnc = fnc
+
+
+def set_health_address(server: AgentServer, host: str, port: int) -> None:
+    """Where the server's own health endpoint listens; the default is every interface (facts 31, 61)."""
+    server._host = host
+    server._port = port
+
+
+def forget_prometheus_dir(server: AgentServer) -> None:
+    """Keep `run()` from emptying a metrics directory that is not its own (fact 60)."""
+    server._prometheus_multiproc_dir = None
+
+
+def preload(server: AgentServer, module: str) -> None:
+    """Have the forkserver import `module` before it forks the first job process (fact 35)."""
+    if module not in server._preload_modules:
+        server._preload_modules = [*server._preload_modules, module]
+
+
+# -- the connection to livekit-server ----------------------------------------------------------------------
+
+
+def on_connection_lost(server: AgentServer, callback: Callable[[], None]) -> None:
+    """Call `callback` when a registered connection ends. Upstream has no event for it (fact 45), but one
+    call of `_run_ws` spans exactly one registered connection."""
+    run_ws = server._run_ws
+
+    async def watched(ws: Any) -> None:
+        try:
+            await run_ws(ws)
+        finally:
+            callback()
+
+    server._run_ws = watched  # type: ignore[method-assign]
+
+
+def make_reusable(server: AgentServer) -> None:
+    """Reset what would keep a closed server from running again (facts 30, 65)."""
+    server._connection_failed = False
+    server._draining = False
+    server._reserved_slots = 0
+
+
+# -- load and status ---------------------------------------------------------------------------------------
+
+
+def set_load(server: AgentServer, load: Callable[[], float]) -> None:
+    """Make `load` the only measure of how full the server is.
+
+    Upstream adds an estimate for jobs that are accepted and not launched, which counts a job twice while
+    it is being launched and so refuses the last job of a burst now and then.
+    """
+    server.load_fnc = load
+    server._get_effective_load = load  # type: ignore[method-assign]
+
+
+def reserved(server: AgentServer) -> int:
+    """Offers that are being answered or launched; each was counted before its request function ran."""
+    return getattr(server, "_reserved_slots", 0)
+
+
+async def push_status(server: AgentServer, load: float) -> None:
+    """Tell livekit-server the load now, rather than within 2.5 s (fact 52). Nothing while unconnected."""
+    server._worker_load = load
+    await server._update_worker_status()
+
+
+# -- processes ---------------------------------------------------------------------------------------------
+
+
+def processes(server: AgentServer) -> Processes | None:
+    """The processes of the present `run()`, None before the first."""
+    return getattr(server, "_proc_pool", None)
+
+
+def executors(pool: Processes) -> list[Executor]:
+    """All job processes: starting, warm, with a job, finishing."""
+    return [executor for executor in pool.processes if isinstance(executor, Executor)]
+
+
+def warm(pool: Processes) -> int:
+    """Processes that are ready for a job."""
+    return pool._warmed_proc_queue.qsize()
+
+
+def keep_warm(pool: Processes, target: Callable[[], int]) -> Callable[[], None]:
+    """Make `target` the only word on how many processes are kept warm (fact 51).
+
+    Upstream sets its own estimate every 0.5 s, which would be 0 for a worker that reports itself full
+    because nothing is warm. Returns a function that applies the target now.
+    """
+    set_target = pool.set_target_idle_processes
+
+    def apply(_ignored: int = 0) -> None:
+        set_target(target())
+
+    pool.set_target_idle_processes = apply  # type: ignore[method-assign, assignment]
+    return apply
+
+
+def register_now(pool: Processes) -> None:
+    """Let `run()` register with livekit-server; by itself it waits until every process is warm."""
+    pool._idle_ready.set()
+
+
+def take_spare(pool: Processes) -> Executor | None:
+    """Take a warm process out of the pool, to close it."""
+    if pool._warmed_proc_queue.empty():
+        return None
+    spare = pool._warmed_proc_queue.get_nowait()
+    return spare if isinstance(spare, Executor) else None
+
+
+# -- CPython's forkserver ----------------------------------------------------------------------------------
+
+_poll_lock = threading.Lock()
+
+
+def read_exit_codes_once() -> None:
+    """Close the race in which two threads read one exit code and one of them gets 255 (fact 37)."""
+    poll = mp_popen.Popen.poll
+    if getattr(poll, "reads_once", False):
+        return
+
+    def locked(self: mp_popen.Popen, flag: int = os.WNOHANG) -> int | None:
+        if self.returncode is None and flag != os.WNOHANG:
+            wait([self.sentinel])  # outside the lock: it may take as long as the process lives
+        with _poll_lock:
+            return poll(self, os.WNOHANG)
+
+    locked.reads_once = True  # type: ignore[attr-defined]
+    mp_popen.Popen.poll = locked  # type: ignore[method-assign, assignment]
+
+
+def ensure_forkserver() -> None:
+    """Start the forkserver from this thread, if it is not running: it lives as long as the thread does
+    (`pool.forkserver`), and upstream would start it from a worker thread of the loop's executor."""
+    mp_forkserver.ensure_running()
+
+
+def end_forkserver() -> None:
+    """Kill and reap the forkserver. Its next start takes the environment as it is then (fact 59)."""
+    forkserver: Any = mp_forkserver._forkserver
+    pid = forkserver._forkserver_pid
+    if pid is not None:
+        os.kill(pid, signal.SIGKILL)
+        forkserver._stop()
+
+
+def stop_waiting(server: AgentServer) -> None:
+    """Cancel what `aclose()` would wait for: answers and status messages that nobody takes (fact 41)."""
+    for task in list(getattr(server, "_job_lifecycle_tasks", ())):
+        task.cancel()
+
+
+async def abandon(server: AgentServer, timeout: float) -> None:
+    """End what a hanging `aclose()` leaves behind: its connection, its ticks, its spawning of processes."""
+    left = [server._conn_task, server._load_task]
+    for task in left:
+        if task is not None:
+            task.cancel()
+    pool = processes(server)
+    if pool is not None:
+        closing = asyncio.create_task(pool.aclose(), name="processes_aclose")
+        await asyncio.wait({closing}, timeout=timeout)

@@ -1,0 +1,11 @@
+"""Preloaded by the forkserver, and imported by nothing else: ties the forkserver's life to the worker's.
+
+Otherwise it would outlive a killed worker for as long as one of its jobs does, since each of them holds the
+pipe whose end it waits for; and the jobs' own tie to their parent would mean nothing (fact 13).
+"""
+
+from __future__ import annotations
+
+from pool.guard import die_with_parent
+
+die_with_parent()

@@ -1,0 +1,261 @@
+"""The jobs of this worker, from the offer to the exit: what happened to each, in order, and its end.
+
+No decision about rooms is made here, and nothing is known of load. Driven by the hooks of `pool.supervisor`
+and by the reports of the job processes; all calls are made in the event loop.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import psutil
+import structlog
+
+from pool.compat import Executor
+from pool.ports import Gate, JobEvent, JobEventKind
+from pool.reports import Answer, Report, Wire
+from pool.tasks import Tasks
+
+log = structlog.get_logger(__name__)
+
+CONFIRM_TIMEOUT = 5.0
+"""Seconds for the gate to confirm a claim; after that the job does not enter: unknown lets nobody in."""
+DRAIN_REPORTS = 1.0
+"""Seconds for the reports of an exited process to arrive, should a grandchild hold its socket open."""
+
+
+@dataclass(slots=True, eq=False)
+class Job:
+    """One job of this worker."""
+
+    id: str
+    executor: Executor | None = None
+    """The process that has it; None while it is offered or accepted."""
+    process: psutil.Process | None = None
+    """The same process, safe against a reused pid; None when it died before it was looked at."""
+    wire: Wire | None = None
+    ended: bool = False
+    """Somebody asked for its end."""
+    killed: bool = False
+    entered: bool = False
+    left: bool = False
+    exit_code: int | None = None
+    timers: list[asyncio.TimerHandle] = field(default_factory=list)
+
+
+class Jobs:
+    """Every job is in exactly one of three stages: pending, running, exiting.
+
+    `EXITED` comes when the process is gone *and* all it had reported was heard, so it is always the last.
+    """
+
+    def __init__(
+        self,
+        *,
+        gate: Gate,
+        tell: Callable[[JobEvent], None],
+        changed: Callable[[], None],
+        tasks: Tasks,
+        enter_timeout: float,
+        end_timeout: float,
+    ) -> None:
+        self._gate = gate
+        self._tell = tell
+        self._changed = changed
+        self._tasks = tasks
+        self._enter_timeout = enter_timeout
+        self._end_timeout = end_timeout
+        self._pending: dict[str, Job] = {}
+        self._running: dict[str, Job] = {}
+        self._exiting: dict[str, Job] = {}
+        self._executors: dict[int, Executor] = {}
+        self._wires: dict[int, Wire] = {}
+        self._idle = asyncio.Event()
+        self._idle.set()
+
+    @property
+    def pending(self) -> int:
+        """Jobs on offer, or accepted and not launched yet."""
+        return len(self._pending)
+
+    @property
+    def running(self) -> int:
+        """Jobs that a living process has."""
+        return len(self._running)
+
+    def runs(self, job_id: str) -> bool:
+        return self._find(job_id) is not None
+
+    async def wait_idle(self) -> None:
+        """Return once no job is left."""
+        await self._idle.wait()
+
+    # -- from the offer to the launch ----------------------------------------------------------------------
+
+    def offered(self, job_id: str) -> None:
+        self._pending[job_id] = Job(job_id)
+        self._idle.clear()
+        self._changed()
+
+    def unwanted(self, job_id: str) -> bool:
+        """Whether its end was asked for before it was launched (fact 53)."""
+        job = self._pending.get(job_id)
+        return job is not None and job.ended
+
+    def refused(self, job_id: str) -> None:
+        """The gate did not grant it: nobody hears of it."""
+        self._forget(job_id)
+
+    def failed(self, job_id: str, kind: JobEventKind, why: str) -> None:
+        """It was granted, and will not be launched: `DECLINED` or `UNASSIGNED`."""
+        if job_id in self._pending:
+            log.info("job_not_launched", job=job_id, kind=kind.value, why=why)
+            self._forget(job_id)
+            self._tell(JobEvent(job_id=job_id, kind=kind, detail=why))
+
+    def launched(self, executor: Executor) -> None:
+        """A process has the job: says upstream's event or the job's first report, whichever is first."""
+        info = executor.running_job
+        assert info is not None
+        if info.job.id in self._running:
+            return
+        job = self._pending.pop(info.job.id, None) or Job(info.job.id)
+        self._running[job.id] = job
+        self._idle.clear()
+        job.executor = executor
+        pid = executor.pid or 0
+        job.wire = self._wires.get(pid)
+        with contextlib.suppress(psutil.NoSuchProcess):
+            job.process = psutil.Process(pid)
+        started = job.process.create_time() if job.process else 0.0
+        log.info("job_launched", job=job.id, room=info.job.room.name, pid=pid)
+        self._changed()
+        self._tell(JobEvent(job_id=job.id, kind=JobEventKind.LAUNCHED, pid=pid, pid_started=started))
+        self._later(job, self._enter_timeout, self._check_entered)
+        if job.ended:
+            self._carry_out(job)
+
+    # -- processes -----------------------------------------------------------------------------------------
+
+    def process_started(self, executor: Executor) -> None:
+        self._executors[executor.pid or 0] = executor
+
+    def process_closed(self, executor: Executor) -> None:
+        self._executors.pop(executor.pid or 0, None)
+        info = executor.running_job
+        job = self._running.pop(info.job.id, None) if info is not None else None
+        if job is None:
+            return
+        self._exiting[job.id] = job
+        job.exit_code = executor.exitcode if executor.exitcode is not None else -1
+        self._changed()
+        if job.wire is None or job.wire.closed:
+            self._exited(job)
+        else:
+            self._later(job, DRAIN_REPORTS, self._exited)
+
+    def _exited(self, job: Job) -> None:
+        if self._exiting.pop(job.id, None) is None:
+            return
+        for timer in job.timers:
+            timer.cancel()
+        pid = job.executor.pid or 0 if job.executor else 0
+        log.info("job_exited", job=job.id, pid=pid, exit_code=job.exit_code)
+        self._settle()
+        self._tell(JobEvent(job_id=job.id, kind=JobEventKind.EXITED, detail=str(job.exit_code), pid=pid))
+
+    # -- reports -------------------------------------------------------------------------------------------
+
+    def heard(self, wire: Wire, report: Report) -> None:
+        """A line from a job process."""
+        self._wires[wire.pid] = wire
+        if not report.kind:
+            return
+        job = self._find(report.job_id)
+        if job is not None and job.executor is None and wire.pid in self._executors:
+            self.launched(self._executors[wire.pid])
+        if job is None:
+            log.warning("job_report_of_unknown_job", job=report.job_id, kind=report.kind, pid=wire.pid)
+            return
+        job.wire = wire
+        job.left = job.left or report.kind is JobEventKind.LEFT
+        log.info("job_" + report.kind.value, job=job.id, detail=report.detail)
+        self._tell(JobEvent(job_id=job.id, kind=report.kind, detail=report.detail, pid=wire.pid))
+        if report.kind is JobEventKind.ENTERED:
+            job.entered = True
+            self._tasks.start(self._confirm(job, wire), name=f"confirm_{job.id}")
+
+    def lost(self, wire: Wire) -> None:
+        """The connection of a job process has ended: it is gone, and all that it said was heard."""
+        self._wires.pop(wire.pid, None)
+        for job in [job for job in self._exiting.values() if job.wire is wire]:
+            self._exited(job)
+
+    async def _confirm(self, job: Job, wire: Wire) -> None:
+        confirmed = False
+        if not job.ended:
+            with contextlib.suppress(TimeoutError):
+                confirmed = await asyncio.wait_for(self._gate.confirm(job.id), CONFIRM_TIMEOUT)
+        if not confirmed:
+            log.warning("job_not_confirmed", job=job.id)
+        wire.answer(Answer(confirmed=confirmed and not job.ended))
+
+    # -- the end -------------------------------------------------------------------------------------------
+
+    def end(self, job_id: str, *, kill: bool) -> None:
+        job = self._find(job_id)
+        if job is None:
+            return
+        job.killed = job.killed or kill
+        if job.executor is None:
+            job.ended = True  # carried out by `launched`, or refused before that (fact 53)
+        elif kill or not job.ended:
+            job.ended = True
+            self._carry_out(job)
+
+    def kill_all(self) -> None:
+        """SIGKILL every process, with a job or without."""
+        for executor in self._executors.values():
+            with contextlib.suppress(psutil.NoSuchProcess):
+                psutil.Process(executor.pid).kill()
+
+    def _carry_out(self, job: Job) -> None:
+        if job.killed:
+            self._kill(job, "asked")
+        elif job.executor is not None and not job.left:  # one that left is finishing by itself (fact 86)
+            self._tasks.start(job.executor.aclose(), name=f"end_{job.id}")
+            self._later(job, self._end_timeout, self._check_left)
+
+    def _check_entered(self, job: Job) -> None:
+        if not job.entered:
+            self._kill(job, "never entered")  # a frozen or dead process (facts 63, 74)
+
+    def _check_left(self, job: Job) -> None:
+        if not job.left:
+            self._kill(job, "did not leave in time")  # fact 9: it swallowed its cancellation
+
+    def _kill(self, job: Job, why: str) -> None:
+        if job.process is not None and job.exit_code is None:
+            log.warning("job_killed", job=job.id, pid=job.process.pid, why=why)
+            with contextlib.suppress(psutil.NoSuchProcess):
+                job.process.kill()
+
+    # -- bookkeeping ---------------------------------------------------------------------------------------
+
+    def _find(self, job_id: str) -> Job | None:
+        return self._pending.get(job_id) or self._running.get(job_id) or self._exiting.get(job_id)
+
+    def _forget(self, job_id: str) -> None:
+        self._pending.pop(job_id, None)
+        self._settle()
+        self._changed()
+
+    def _settle(self) -> None:
+        if not (self._pending or self._running or self._exiting):
+            self._idle.set()
+
+    def _later(self, job: Job, delay: float, call: Callable[[Job], None]) -> None:
+        job.timers.append(asyncio.get_running_loop().call_later(delay, call, job))

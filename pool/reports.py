@@ -1,0 +1,100 @@
+"""What a job process tells its worker, and the worker's answer: one JSON line each, over a unix socket.
+
+Not over logging, which user code may reconfigure. The worker's side; the job process's side is `pool.child`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Literal
+
+import msgspec
+import structlog
+
+from pool.ports import JobEventKind
+
+log = structlog.get_logger(__name__)
+
+MAX_LINE_BYTES = 65536
+
+
+class Report(msgspec.Struct, frozen=True, omit_defaults=True):
+    """A line from a job process. The first one, at its setup, has a `pid` only."""
+
+    pid: int
+    job_id: str = ""
+    kind: JobEventKind | Literal[""] = ""
+    detail: str = ""
+
+
+class Answer(msgspec.Struct, frozen=True):
+    """A line to a job process, after `ENTERED`: whether it may go on."""
+
+    confirmed: bool
+
+
+class Wire(asyncio.Protocol):
+    """The connection of one job process; open for as long as the process lives."""
+
+    def __init__(self, heard: Callable[[Wire, Report], None], lost: Callable[[Wire], None]) -> None:
+        self.pid = 0
+        self.closed = False
+        self._heard = heard
+        self._lost = lost
+        self._rest = b""
+        self._transport: asyncio.WriteTransport | None = None
+        self._decoder = msgspec.json.Decoder(Report)
+
+    def answer(self, answer: Answer) -> None:
+        if self._transport is not None and not self.closed:
+            self._transport.write(msgspec.json.encode(answer) + b"\n")
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        assert isinstance(transport, asyncio.WriteTransport)
+        self._transport = transport
+
+    def data_received(self, data: bytes) -> None:
+        *lines, self._rest = (self._rest + data).split(b"\n")
+        for line in lines:
+            try:
+                report = self._decoder.decode(line)
+            except msgspec.MsgspecError as error:  # user code cannot reach this socket by accident
+                log.warning("job_report_unreadable", pid=self.pid, error=str(error))
+                continue
+            self.pid = report.pid
+            self._heard(self, report)
+        if len(self._rest) > MAX_LINE_BYTES:
+            log.warning("job_report_too_long", pid=self.pid)
+            self._rest = b""
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self.closed = True
+        self._lost(self)
+
+
+class ReportServer:
+    """Listens on a unix socket in a directory of its own that only this user may enter."""
+
+    def __init__(self, *, heard: Callable[[Wire, Report], None], lost: Callable[[Wire], None]) -> None:
+        self._heard = heard
+        self._lost = lost
+        self._directory = Path(tempfile.mkdtemp(prefix="roomkeeper-"))
+        self._server: asyncio.Server | None = None
+
+    @property
+    def path(self) -> str:
+        return str(self._directory / "jobs.sock")
+
+    async def start(self) -> None:
+        loop = asyncio.get_running_loop()
+        self._server = await loop.create_unix_server(lambda: Wire(self._heard, self._lost), self.path)
+
+    def close(self) -> None:
+        """Stop listening. A job process that still lives dies of it only when this process ends."""
+        if self._server is not None:
+            self._server.close()
+        shutil.rmtree(self._directory, ignore_errors=True)

@@ -1,0 +1,296 @@
+"""The pool: one livekit-agents `AgentServer` and its job processes, inside this process's event loop.
+
+Loads it, runs it, runs it again when it fails, drains it, ends it. It installs no signal handlers (fact 56)
+and knows nothing of rooms, wants or settings.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import functools
+import os
+from collections.abc import Collection
+from typing import Any
+
+import structlog
+from livekit.agents import AgentServer, JobExecutorType
+
+from pool import child, compat, loading
+from pool.acceptance import Acceptance
+from pool.capacity import Slots
+from pool.jobs import Jobs
+from pool.ports import Capacity, Gate, JobEvent, Listener
+from pool.reports import ReportServer
+from pool.tasks import Tasks
+
+log = structlog.get_logger(__name__)
+
+NEVER_GIVE_UP = 1_000_000
+"""Tries to reach livekit-server: giving up would end the jobs that are running (facts 28, 64)."""
+RESTART_AFTER_MIN, RESTART_AFTER_MAX = 0.5, 15.0
+"""Seconds before a server that failed runs again; doubled each time, until it has run for a minute."""
+STEADY_AFTER = 60.0
+AFTER_KILL = 2.0
+"""Seconds for upstream to notice that its processes were killed."""
+
+
+class Pool:
+    """Implements `pool.ports.Workers`. Use in one event loop: `load()`, `run()`, `drain()`, `close()`.
+
+    `target` is as in `pool.loading.load`; `url` is LiveKit's (ws:// or http://). `hidden` names environment
+    variables that job processes must not see (fact 59). Times are in seconds.
+    """
+
+    def __init__(
+        self,
+        target: str,
+        *,
+        url: str,
+        api_key: str,
+        api_secret: str,
+        slots: int,
+        default_agent_name: str = "",
+        gate: Gate,
+        listener: Listener,
+        hidden: Collection[str] = (),
+        enter_timeout: float = 5.0,
+        end_timeout: float = 30.0,
+    ) -> None:
+        self._target = target
+        self._url = url
+        self._api_key = api_key
+        self._api_secret = api_secret
+        self._default_agent_name = default_agent_name
+        self._gate = gate
+        self._listener = listener
+        self._hidden = tuple(hidden)
+        self._tasks = Tasks()
+        self._slots = Slots(slots, tell=self._tell_capacity)
+        self._jobs = Jobs(
+            gate=gate,
+            tell=self._tell_job,
+            changed=self._slots.changed,
+            tasks=self._tasks,
+            enter_timeout=enter_timeout,
+            end_timeout=end_timeout,
+        )
+        self._server: AgentServer | None = None
+        self._agent = default_agent_name
+        self._reports: ReportServer | None = None
+        self._ready: set[compat.Executor] = set()
+        self._running: asyncio.Task[None] | None = None
+        self._closing: asyncio.Task[None] | None = None
+
+    # -- what the keeper asks (pool.ports.Workers) ---------------------------------------------------------
+
+    @property
+    def agent(self) -> str:
+        """The worker's agent name; only the default one before `load()`."""
+        return self._agent
+
+    def capacity(self) -> Capacity:
+        return self._slots.measure()
+
+    def runs(self, job_id: str) -> bool:
+        return self._jobs.runs(job_id)
+
+    def end(self, job_id: str, *, kill: bool = False) -> None:
+        self._jobs.end(job_id, kill=kill)
+
+    # -- its life ------------------------------------------------------------------------------------------
+
+    def load(self) -> None:
+        """Import the agent. On the main thread (fact 66); blocks for as long as the imports take.
+
+        Raises `pool.errors.LoadError`, and whatever the agent's module raises.
+        """
+        if self._server is None:
+            self._server = loading.load(self._target, default_agent_name=self._default_agent_name)
+            self._agent = compat.agent_name(self._server)
+            self._configure(self._server)
+
+    async def run(self) -> None:
+        """Serve until closed or cancelled."""
+        self.load()
+        assert self._reports is not None
+        compat.read_exit_codes_once()
+        for name in self._hidden:
+            os.environ.pop(name, None)
+        await self._reports.start()
+        self._tasks.start(self._slots.push_statuses(), name="push_statuses")
+        self._running = asyncio.create_task(self._serve(), name="pool_serve")
+        try:
+            await asyncio.wait({self._running})
+        finally:
+            await self.close()
+        if not self._running.cancelled():
+            self._running.result()
+
+    async def drain(self, timeout: float) -> int:
+        """Take no more jobs and wait for those that run; returns how many are left after `timeout` seconds.
+
+        Not upstream's `drain()`, which holds the server's lock meanwhile, raises, and cannot be undone or
+        repeated (facts 30, 57).
+        """
+        log.info("pool_drains", running=self._jobs.running)
+        self._slots.drain()
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._jobs.wait_idle(), timeout)
+        return self._jobs.pending + self._jobs.running
+
+    async def close(self, grace: float = 3.0) -> None:
+        """End every job and process: gracefully for `grace` seconds, then by SIGKILL. Bounded; repeatable."""
+        if self._closing is None:
+            self._closing = asyncio.create_task(self._close(grace), name="pool_close")
+        await asyncio.shield(self._closing)
+
+    # -- setting up ----------------------------------------------------------------------------------------
+
+    def _configure(self, server: AgentServer) -> None:
+        self._reports = ReportServer(heard=self._jobs.heard, lost=self._jobs.lost)
+        acceptance = Acceptance(
+            gate=self._gate,
+            jobs=self._jobs,
+            tasks=self._tasks,
+            user_on_request=compat.on_request(server),
+            answering=self._slots.answering,
+            draining=lambda: self._slots.draining,
+        )
+        user_entrypoint = compat.entrypoint(server)
+        assert user_entrypoint is not None, "loading checked it"
+        compat.set_entrypoint(server, functools.partial(child.enter, user_entrypoint))
+        compat.set_on_request(server, acceptance.on_request)
+        server.setup_fnc = functools.partial(child.prepare, server.setup_fnc, self._reports.path)
+        compat.set_health_address(server, "127.0.0.1", 0)
+        compat.forget_prometheus_dir(server)
+        compat.preload(server, "pool.child")
+        compat.preload(server, "pool.forkserver")
+        compat.on_connection_lost(server, self._slots.connection_lost)
+        server.on("worker_registered", self._on_registered)
+        server.update_options(
+            ws_url=self._url,
+            api_key=self._api_key,
+            api_secret=self._api_secret,
+            max_retry=NEVER_GIVE_UP,
+            job_executor_type=JobExecutorType.PROCESS,
+        )
+        self._slots.attach(server, self._jobs)
+
+    # -- running -------------------------------------------------------------------------------------------
+
+    async def _serve(self) -> None:
+        loop = asyncio.get_running_loop()
+        delay = RESTART_AFTER_MIN
+        while not self._ended:
+            started = loop.time()
+            try:
+                await self._run_once()
+            except Exception:
+                log.exception("agent_server_failed", next_try_in_s=delay)
+            if loop.time() - started > STEADY_AFTER:
+                delay = RESTART_AFTER_MIN
+            await self._recover(delay)
+            delay = min(2 * delay, RESTART_AFTER_MAX)
+
+    async def _recover(self, delay: float) -> None:
+        """After a `run()` that ended by itself: clear up and wait. Nothing when the pool is closing."""
+        if not self._ended:
+            await self._end_server(grace=0.0)
+            await asyncio.sleep(delay)
+
+    async def _run_once(self) -> None:
+        """One `AgentServer.run()`, with its processes hooked before the first of them starts (fact 46)."""
+        assert self._server is not None
+        compat.make_reusable(self._server)
+        previous = compat.processes(self._server)
+        running = self._tasks.start(self._server.run(), name="agent_server")
+        while compat.processes(self._server) is previous and not running.done():  # noqa: ASYNC110
+            await asyncio.sleep(0)  # no event tells of it; it takes one turn of the loop
+        pool = compat.processes(self._server)
+        if pool is not None and pool is not previous:
+            self._hook(pool)
+        await running
+
+    def _hook(self, pool: compat.Processes) -> None:
+        soon = asyncio.get_running_loop().call_soon
+        self._slots.keep(pool)
+
+        def created(_: compat.Executor) -> None:
+            compat.ensure_forkserver()
+
+        def ready(executor: compat.Executor) -> None:
+            self._ready.add(executor)
+            soon(self._after_ready)  # it is put among the warm ones after the event
+
+        def launched(executor: compat.Executor) -> None:
+            self._jobs.launched(executor)
+
+        def closed(executor: compat.Executor) -> None:
+            self._jobs.process_closed(executor)
+            if executor not in self._ready and not self._ended:
+                self._slots.process_failed()
+            self._ready.discard(executor)
+            soon(self._slots.changed)  # it is taken from among the warm ones after the event (fact 46)
+
+        pool.on("process_created", created)
+        pool.on("process_started", self._jobs.process_started)
+        pool.on("process_ready", ready)
+        pool.on("process_job_launched", launched)
+        pool.on("process_closed", closed)
+
+    def _after_ready(self) -> None:
+        self._slots.process_ready()
+        while (spare := self._slots.spare()) is not None:
+            self._tasks.start(spare.aclose(), name="close_spare_process")
+
+    def _on_registered(self, worker_id: str, server_info: Any) -> None:
+        log.info("worker_registered", agent=self._agent, worker=worker_id, node=server_info.node_id)
+        self._slots.registered(server_info.node_id)
+
+    @property
+    def _ended(self) -> bool:
+        return self._closing is not None
+
+    # -- ending --------------------------------------------------------------------------------------------
+
+    async def _close(self, grace: float) -> None:
+        self._slots.drain()
+        if self._server is not None:
+            await self._end_server(grace)
+        if self._running is not None and not self._running.done():
+            self._running.cancel()
+        await self._tasks.cancel(AFTER_KILL)
+        if self._reports is not None:
+            self._reports.close()
+        compat.end_forkserver()
+        log.info("pool_closed")
+
+    async def _end_server(self, grace: float) -> None:
+        """`aclose()`, by force where it does not come to its end by itself (facts 41, 57)."""
+        assert self._server is not None
+        closing = self._tasks.start(self._server.aclose(), name="agent_server_aclose")
+        await asyncio.wait({closing}, timeout=grace)
+        self._jobs.kill_all()
+        if not closing.done():
+            compat.stop_waiting(self._server)
+            await asyncio.wait({closing}, timeout=AFTER_KILL)
+        if not closing.done():
+            closing.cancel()
+            await compat.abandon(self._server, AFTER_KILL)
+            self._jobs.kill_all()
+
+    # -- telling -------------------------------------------------------------------------------------------
+
+    def _tell_job(self, event: JobEvent) -> None:
+        """A listener's mistake must not reach upstream's process handling, nor cut a job's connection."""
+        try:
+            self._listener.on_job(event)
+        except Exception:
+            log.exception("listener_failed", job=event.job_id, kind=event.kind.value)
+
+    def _tell_capacity(self, capacity: Capacity) -> None:
+        try:
+            self._listener.on_capacity(capacity)
+        except Exception:
+            log.exception("listener_failed", capacity=capacity)

@@ -1,0 +1,121 @@
+"""Follows one job in its process, by public events only: in the room, listening, closed, left.
+
+`OPEN` means that somebody listens: the primary `AgentSession` has left "initializing"; or there is none,
+and the agent is in the room and its entrypoint returned, or it published a track, or some time went by.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable
+from typing import Any
+
+from livekit import rtc
+from livekit.agents import AgentSession, AgentStateChangedEvent, CloseEvent, JobContext
+
+from pool.ports import JobEventKind
+
+SESSIONLESS_AFTER = 2.0
+"""Seconds in the room without a session after which an agent is taken to do without one."""
+EAGER, EAGER_FOR = 0.01, 5.0
+"""Seconds between two looks at first, and for how long: the first session has no event of its own."""
+CALM = 0.2
+"""Seconds between two looks afterwards: only a session that replaces the first is looked for."""
+
+Report = Callable[..., None]
+
+
+class Watch:
+    """Begins when it is made, in the job's event loop; ends when the job has left the room."""
+
+    def __init__(self, ctx: JobContext, report: Report) -> None:
+        self._ctx = ctx
+        self._report = report
+        self._session: AgentSession[Any] | None = None
+        self._listening = False
+        self._connected_at = 0.0
+        self._opened = False
+        self._returned = False
+        self._published = False
+        self._left = False
+        ctx.room.on("local_track_published", self._on_track)
+        ctx.room.on("reconnecting", self._on_reconnecting)
+        ctx.room.on("reconnected", self._on_reconnected)
+        ctx.room.on("disconnected", self._on_disconnected)
+        self._task = asyncio.create_task(self._follow(), name="roomkeeper_watch")
+
+    def entrypoint_returned(self) -> None:
+        """No end (fact 92): agents with a session return at once."""
+        self._returned = True
+        self._look()
+
+    async def _follow(self) -> None:
+        eager_until = time.monotonic() + EAGER_FOR
+        while not self._left:
+            self._look()
+            eager = not self._opened and time.monotonic() < eager_until
+            await asyncio.sleep(EAGER if eager else CALM)
+
+    def _look(self) -> None:
+        if self._left:
+            return
+        if not self._connected_at and self._ctx.room.isconnected():
+            self._connected_at = time.monotonic()
+            self._report(JobEventKind.CONNECTED)
+        session = self._primary_session()
+        if session is not None and session is not self._session:
+            self._attend(session)
+        if self._connected_at and not self._opened and (self._listening or self._sessionless()):
+            self._opened = True
+            self._report(JobEventKind.OPEN)
+
+    def _primary_session(self) -> AgentSession[Any] | None:
+        try:
+            return self._ctx.primary_session
+        except RuntimeError:  # its way to say that there is none (fact 88)
+            return None
+
+    def _sessionless(self) -> bool:
+        if self._session is not None:
+            return False
+        waited = time.monotonic() - self._connected_at
+        return self._returned or self._published or waited >= SESSIONLESS_AFTER
+
+    def _attend(self, session: AgentSession[Any]) -> None:
+        self._session = session
+        session.on("agent_state_changed", self._on_state)
+        session.on("close", self._on_close)
+        self._listening = session.agent_state != "initializing"
+        if self._listening:
+            self._opened = False  # an agent that was open without a session has one now
+
+    def _on_state(self, event: AgentStateChangedEvent) -> None:
+        if event.new_state != "initializing" and not self._listening:
+            self._listening = True
+            self._opened = False
+            self._look()
+
+    def _on_close(self, event: CloseEvent) -> None:
+        self._listening = False
+        self._opened = False
+        self._report(JobEventKind.SESSION_CLOSED, event.reason.value)
+
+    def _on_track(self, *_: object) -> None:
+        self._published = True
+        self._look()
+
+    def _on_reconnecting(self) -> None:
+        self._report(JobEventKind.RECONNECTING)
+
+    def _on_reconnected(self) -> None:
+        """Say again where the job stands, so that nobody takes it for reconnecting for ever."""
+        if self._session is None or self._listening:
+            self._report(JobEventKind.CONNECTED)
+            self._opened = False
+            self._look()
+
+    def _on_disconnected(self, reason: rtc.DisconnectReason.ValueType) -> None:
+        if not self._left:
+            self._left = True
+            self._report(JobEventKind.LEFT, rtc.DisconnectReason.Name(reason))
