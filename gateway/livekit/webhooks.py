@@ -3,7 +3,7 @@
 A body is never kept: it carries `room.turnPassword` (fact 25). A hint and no more is what comes out (I6).
 
 The header is the bare JWT, as LiveKit sends it (fact 25). `Bearer ` before it is taken off, unlike in the
-SDK: proxies add it, and the signature is checked all the same. Base64 must be strict, again unlike in the SDK.
+SDK: proxies add it, and the signature is checked all the same. Base64 is strict, again unlike in the SDK.
 """
 
 from __future__ import annotations
