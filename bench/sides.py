@@ -85,6 +85,7 @@ async def ours(*, slots: int) -> AsyncIterator[Side]:
             site.observer() as observer,
             site.gateway(f"{AGENT_MODULE}:server", slots=slots) as gateway,
         ):
+            await gateway.warm(slots)
             yield Ours(site, observer, gateway)
 
 
@@ -124,7 +125,5 @@ async def clear(side: Side, *rooms: str) -> None:
 
 
 async def settle(side: Side) -> None:
-    """Return when no process of the side is in a room, or after `SETTLE_TIMEOUT`."""
-    deadline = time.monotonic() + SETTLE_TIMEOUT
-    while side.jobs() and time.monotonic() < deadline:
-        await asyncio.sleep(0.1)
+    """Return when the processes that are in a room have ended, or after `SETTLE_TIMEOUT`."""
+    await asyncio.to_thread(psutil.wait_procs, side.jobs(), SETTLE_TIMEOUT)

@@ -41,7 +41,7 @@ async def run(n: int = N) -> tuple[Sequence[Row], Sequence[str]]:
                 await one_room(side, tallies[side.name])
     rows = [row(name, n, tally) for name, tally in tallies.items()]
     return rows, [
-        f"from the call to the agent's track subscribed, the person being in the room; lost after {TIMEOUT:g} s",
+        f"from the call to the agent's track subscribed, a person in the room; lost after {TIMEOUT:g} s",
         f"ours: {SLOTS} slots; stock: livekit-agents' defaults",
     ]
 

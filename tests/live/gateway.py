@@ -171,6 +171,14 @@ class Gateway:
         body = {"jobType": kind, "roomName": room, "payload": {"agentName": self.agent}}
         return answer_of(await self.http.post("/api/livekit/job", json=body, params=query))
 
+    async def warm(self, slots: int, *, timeout: float = READY_TIMEOUT) -> None:
+        """Return once so many slots are free and have a process ready."""
+        deadline = time.monotonic() + timeout
+        while await self.metric("roomkeeper_slots", state="free") < slots:
+            if time.monotonic() > deadline:
+                raise AssertionError(f"not {slots} slots free after {timeout} s:\n{self.log_tail()}")
+            await asyncio.sleep(0.1)
+
     async def job(self, job_id: str) -> Answer:
         """`GET /api/livekit/job/{id}`."""
         return answer_of(await self.http.get(f"/api/livekit/job/{job_id}"))

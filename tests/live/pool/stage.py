@@ -1,0 +1,141 @@
+"""A stage for the pool: a keeper's stand-in that grants, hears and remembers, and the calls that bring jobs."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import itertools
+import time
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from livekit import api
+
+from pool.ports import Capacity, JobEvent, JobEventKind, Offer, Verdict
+from pool.supervisor import Pool
+from tests.livekit_server import LiveKitServer
+
+AGENT = "pool-agent"
+_rooms = itertools.count(1)
+
+
+@dataclass
+class Keeper:
+    """A gate that grants every offer unless told otherwise, and a listener that keeps what it heard."""
+
+    verdict: Verdict = Verdict.GRANTED
+    identified: bool = True
+    confirmed: bool = True
+    offers: list[Offer] = field(default_factory=list)
+    identities: dict[str, str] = field(default_factory=dict)
+    events: list[JobEvent] = field(default_factory=list)
+    times: list[float] = field(default_factory=list)
+    capacities: list[Capacity] = field(default_factory=list)
+    _changed: asyncio.Event = field(default_factory=asyncio.Event)
+
+    async def claim(self, offer: Offer) -> Verdict:
+        self.offers.append(offer)
+        self._notify()
+        return self.verdict
+
+    async def identify(self, job_id: str, identity: str) -> bool:
+        self.identities[job_id] = identity
+        return self.identified
+
+    async def confirm(self, job_id: str) -> bool:
+        return self.confirmed
+
+    def on_job(self, event: JobEvent) -> None:
+        self.events.append(event)
+        self.times.append(time.monotonic())
+        self._notify()
+
+    def on_capacity(self, capacity: Capacity) -> None:
+        self.capacities.append(capacity)
+        self._notify()
+
+    def _notify(self) -> None:
+        self._changed.set()
+
+    async def until(self, holds: Callable[[], Any], *, timeout: float = 10.0) -> None:
+        """Return once `holds()` is true; looked at whenever something was heard."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(timeout):
+                while not holds():
+                    self._changed.clear()
+                    await self._changed.wait()
+        assert holds(), f"not within {timeout} s; heard: {[(e.kind.value, e.detail) for e in self.events]}"
+
+    def kinds(self, job_id: str) -> list[JobEventKind]:
+        return [event.kind for event in self.events if event.job_id == job_id]
+
+    def job_in(self, room: str) -> str:
+        """The job that was offered for the room, "" while there was none."""
+        return next((offer.job_id for offer in self.offers if offer.room == room), "")
+
+    async def event(
+        self, room: str, kind: JobEventKind, *, count: int = 1, timeout: float = 10.0
+    ) -> JobEvent:
+        """Wait for the `count`th event of that kind of the room's job."""
+
+        def found() -> list[JobEvent]:
+            job = self.job_in(room)
+            return [e for e in self.events if e.job_id == job and e.kind is kind][count - 1 : count]
+
+        await self.until(found, timeout=timeout)
+        return found()[0]
+
+
+@dataclass
+class Stage:
+    """A pool that runs, with everything around it."""
+
+    pool: Pool
+    keeper: Keeper
+    api: api.LiveKitAPI
+    livekit: LiveKitServer
+
+    async def dispatch(self, room: str = "", *, metadata: str = "") -> str:
+        """`CreateDispatch` for a room (a new one by default); returns the room's name."""
+        room = room or new_room()
+        await self.api.agent_dispatch.create_dispatch(
+            api.CreateAgentDispatchRequest(agent_name=AGENT, room=room, metadata=metadata)
+        )
+        return room
+
+    async def warm(self, count: int) -> None:
+        await self.keeper.until(lambda: self.pool.capacity().free >= count, timeout=30)
+
+
+def new_room() -> str:
+    return f"pool-{next(_rooms)}-{time.time_ns()}"
+
+
+@contextlib.asynccontextmanager
+async def running(
+    livekit: LiveKitServer, target: str, *, slots: int, keeper: Keeper | None = None, **options: Any
+) -> AsyncIterator[Stage]:
+    """A pool of `slots` that is registered and warm; closed at the end."""
+    keeper = keeper or Keeper()
+    pool = Pool(
+        target,
+        url=livekit.url,
+        api_key=livekit.key,
+        api_secret=livekit.secret,
+        slots=slots,
+        default_agent_name=AGENT,
+        gate=keeper,
+        listener=keeper,
+        **options,
+    )
+    task = asyncio.create_task(pool.run(), name="pool")
+    lkapi = api.LiveKitAPI(livekit.http_url, livekit.key, livekit.secret)
+    stage = Stage(pool=pool, keeper=keeper, api=lkapi, livekit=livekit)
+    try:
+        await stage.warm(slots)
+        yield stage
+    finally:
+        await pool.close()
+        await lkapi.aclose()
+        await task
