@@ -1,0 +1,1 @@
+"""HTTP in: one file per resource. Each parses, calls, answers, and decides nothing."""

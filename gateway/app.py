@@ -1,0 +1,220 @@
+"""The composition root: settings become parts, parts become one process. Nothing else knows all of them."""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import importlib
+import socket
+import sys
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from typing import TYPE_CHECKING, cast
+
+import anyio
+import structlog
+import uvloop
+
+from gateway.banner import banner
+from gateway.errors import RoomkeeperError
+from gateway.http.parts import Parts
+from gateway.http.probes import Recent
+from gateway.http.routes import build
+from gateway.keeper.keeper import Health, Keeper
+from gateway.keeper.ports import StoreUnavailable
+from gateway.livekit.api import LiveKitClient
+from gateway.metrics import Metrics
+from gateway.server import Front, Signals, serve
+from gateway.settings import DEFAULT_AGENT, LiveKitSettings, Settings
+from gateway.store.sqlite import open_store
+from gateway.wiring import LateKeeper
+from pool.errors import PoolError
+
+if TYPE_CHECKING:
+    from pool.supervisor import Pool
+
+log = structlog.get_logger(__name__)
+
+PROBE_TIMEOUT = 2.0
+"""Seconds that a readiness probe waits for LiveKit."""
+
+
+def run(settings: Settings, listener: socket.socket, *, own_livekit: bool = False) -> int:
+    """Run until told to end; returns the exit code. Faults that an operator can mend are said in words."""
+    try:
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            runner.run(_run(settings, listener, own_livekit))
+    except BaseExceptionGroup as group:
+        return _failed(_only(group))
+    except (RoomkeeperError, PoolError, StoreUnavailable) as error:
+        return _failed(error)
+    return 0
+
+
+async def _run(settings: Settings, listener: socket.socket, own_livekit: bool) -> None:
+    front, signals, metrics, clock = Front(), Signals(), Metrics(), _steady_clock()
+    async with (
+        serve(front, listener, signals),
+        open_store(settings.store, clock) as store,
+        _open_livekit(settings.livekit, metrics) as livekit,
+    ):
+        late = LateKeeper()
+        pool = await _load_pool(settings, late)
+        settings = _with_default_agent(settings, pool.agent)
+        keeper = late.keeper = Keeper(
+            store=store,
+            livekit=livekit,
+            workers=pool,
+            settings=settings.keeper,
+            metrics=metrics,
+            clock=clock,
+        )
+        async with _run_keeper(keeper), _run_pool(pool, signals):
+            front.open(build(_parts(settings, keeper, pool, livekit, metrics, signals)))
+            sys.stdout.write(banner(settings, own_livekit=own_livekit, agent=pool.agent))
+            sys.stdout.flush()
+            await signals.end.wait()
+            await _drain(pool, settings.pool.drain_timeout, signals)
+            front.close()
+    # Left from the bottom up: the pool ends its jobs, the keeper hears of it and ends, then LiveKit's
+    # session, the store, and HTTP last.
+
+
+# ---- parts ------------------------------------------------------------------------------------------------
+
+
+async def _load_pool(settings: Settings, late: LateKeeper) -> Pool:
+    # fact 66: a second of imports. In a thread `/livez` answers meanwhile; the agent's plugins need this one.
+    await anyio.to_thread.run_sync(functools.partial(importlib.import_module, "livekit.agents"))
+    from pool.supervisor import Pool
+
+    pool = Pool(
+        settings.pool.target,
+        url=settings.livekit.url,
+        api_key=settings.livekit.api_key,
+        api_secret=settings.livekit.api_secret,
+        slots=settings.pool.slots,
+        default_agent_name=settings.keeper.default_agent,
+        gate=late,
+        listener=late,
+    )
+    pool.load()
+    return pool
+
+
+def _with_default_agent(settings: Settings, agent: str) -> Settings:
+    """The agent asked for by default is the one that runs here, unless LIVEKIT_AGENT_NAME says another."""
+    if settings.keeper.default_agent != DEFAULT_AGENT or not agent:
+        return settings
+    return replace(settings, keeper=replace(settings.keeper, default_agent=agent))
+
+
+def _parts(
+    settings: Settings,
+    keeper: Keeper,
+    pool: Pool,
+    livekit: LiveKitClient,
+    metrics: Metrics,
+    signals: Signals,
+) -> Parts:
+    return Parts(
+        settings=settings,
+        keeper=keeper,
+        workers=pool,
+        metrics=metrics,
+        keys={settings.livekit.api_key: settings.livekit.api_secret},
+        probe_livekit=Recent(functools.partial(_probe, livekit)),
+        draining=signals.end.is_set,
+        clock=time.time,
+    )
+
+
+async def _probe(livekit: LiveKitClient) -> Health:
+    with anyio.move_on_after(PROBE_TIMEOUT):  # it only reads: cutting it short changes nothing
+        probe = await livekit.probe()
+        return Health(name="livekit", ok=probe.ok, why=probe.why)
+    return Health(name="livekit", ok=False, why=f"LiveKit did not answer within {PROBE_TIMEOUT:g} s")
+
+
+def _steady_clock() -> Callable[[], float]:
+    """Seconds since the epoch as this process saw them at its start, never set back afterwards.
+
+    Counts the time that the machine slept, where the system can tell.
+    """
+    source = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
+    offset = time.time() - time.clock_gettime(source)
+    return lambda: offset + time.clock_gettime(source)
+
+
+# ---- lives ------------------------------------------------------------------------------------------------
+
+
+@asynccontextmanager
+async def _open_livekit(settings: LiveKitSettings, metrics: Metrics) -> AsyncIterator[LiveKitClient]:
+    def count(method: str, outcome: str, seconds: float) -> None:
+        metrics.livekit_calls.labels(method, outcome).observe(seconds)
+
+    async with LiveKitClient(
+        settings.url,
+        settings.api_key,
+        settings.api_secret,
+        timeout=settings.call_timeout,
+        on_call=count,
+    ) as livekit:
+        yield livekit
+
+
+@asynccontextmanager
+async def _run_keeper(keeper: Keeper) -> AsyncIterator[None]:
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(keeper.run, name="keeper")
+        yield
+        tasks.cancel_scope.cancel()
+
+
+@asynccontextmanager
+async def _run_pool(pool: Pool, signals: Signals) -> AsyncIterator[None]:
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(pool.run, name="pool")
+        try:
+            yield
+        finally:
+            with anyio.CancelScope(shield=True):
+                if signals.at_once.is_set():
+                    await pool.close(grace=0.0)
+                else:
+                    await pool.close()
+
+
+async def _drain(pool: Pool, timeout: float, signals: Signals) -> None:
+    """Let the calls end by themselves, for `timeout` seconds or until a second signal. HTTP is served."""
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(_then, signals.at_once.wait, tasks.cancel_scope.cancel)
+        left = await pool.drain(timeout)
+        log.info("drained", calls_left=left)
+        tasks.cancel_scope.cancel()
+
+
+async def _then(wait: Callable[[], Awaitable[object]], act: Callable[[], object]) -> None:
+    await wait()
+    act()
+
+
+# ---- failing ----------------------------------------------------------------------------------------------
+
+
+def _only(error: BaseException) -> BaseException:
+    """The fault inside the groups that nested task groups put around it."""
+    while isinstance(error, BaseExceptionGroup) and len(error.exceptions) == 1:
+        error = cast(BaseException, error.exceptions[0])
+    return error
+
+
+def _failed(error: BaseException) -> int:
+    if isinstance(error, RoomkeeperError | PoolError | StoreUnavailable):
+        sys.stderr.write(f"{error}\n")
+    else:
+        log.error("ended_by_a_fault", exc_info=error)
+    return 1

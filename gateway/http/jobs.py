@@ -1,0 +1,124 @@
+"""Asking for agents: `/api/livekit/job`, and the worker's own door `/start`.
+
+Idempotent: whoever asks while the want lives gets the same job, with `deduplicated`.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from starlette.requests import Request
+from starlette.responses import Response
+
+from gateway.errors import InvalidRequest, UnknownJob
+from gateway.http import wire
+from gateway.http.answers import answer, iso
+from gateway.http.auth import JobCaller
+from gateway.http.parts import Parts, parts_of
+from gateway.keeper.model import Ask, Job, State
+
+JOB_TYPES = ("start_agent", "stop_agent", "restart_agent")
+
+
+async def post_job(request: Request) -> Response:
+    """`?wait=SECONDS` answers when the agent has joined or the job has ended, at the latest then."""
+    parts = parts_of(request)
+    caller = JobCaller(request)
+    wait = wire.seconds(request.query_params.get("wait"), field="wait")
+    body = await wire.decode(request, wire.JobRequest)
+    if body.job_type not in JOB_TYPES:
+        raise InvalidRequest(f"jobType: must be one of {', '.join(JOB_TYPES)}.", field="jobType")
+    ask = _ask_of(body, parts, request)
+    caller.check(ask.room)
+    if body.job_type == "stop_agent":
+        stopped = await parts.keeper.stop_agent(ask.room, ask.agent)
+        return answer({"success": True, "result": result_of(stopped) if stopped else _nothing_to_stop(ask)})
+    begin = parts.keeper.start_agent if body.job_type == "start_agent" else parts.keeper.restart_agent
+    return answer({"success": True, "result": await _waited(parts, await begin(ask), wait)})
+
+
+async def get_job(request: Request) -> Response:
+    parts = parts_of(request)
+    caller = JobCaller(request)
+    wait = wire.seconds(request.query_params.get("wait"), field="wait")
+    job_id = request.path_params["job_id"]
+    job = await parts.keeper.job(job_id)
+    if job is None:
+        raise UnknownJob("No job has this id; an ended one is forgotten after an hour.")
+    caller.check(job.want.room)
+    return answer({"success": True, "result": await _waited(parts, job, wait)})
+
+
+async def post_start(request: Request) -> Response:
+    """The worker contract: what a `workerUrl` must answer."""
+    parts = parts_of(request)
+    caller = JobCaller(request)
+    body = await wire.decode(request, wire.StartRequest)
+    room = wire.room_name(body.room_name, field="roomName")
+    caller.check(room)
+    job = await parts.keeper.start_agent(Ask(room=room, agent=_agent(body.agent_name, "agentName", parts)))
+    return answer({"success": True, "roomName": room, "result": result_of(job)})
+
+
+def _ask_of(body: wire.JobRequest, parts: Parts, request: Request) -> Ask:
+    payload = body.payload or wire.JobPayload()
+    _check_worker_url(payload.worker_url, parts, request)
+    return Ask(
+        room=wire.room_name(body.room_name, field="roomName"),
+        agent=_agent(payload.agent_name, "payload.agentName", parts),
+        metadata=wire.metadata(payload.metadata, field="payload.metadata"),
+    )
+
+
+def _agent(name: str | None, field: str, parts: Parts) -> str:
+    return parts.settings.keeper.default_agent if name is None else wire.agent_name(name, field=field)
+
+
+def _check_worker_url(url: str | None, parts: Parts, request: Request) -> None:
+    """A `workerUrl` may only name this Roomkeeper: it is the worker, and it calls nobody on request."""
+    if not url:
+        return
+    ours = (*parts.settings.http.worker_urls, str(request.base_url).rstrip("/"))
+    if url.rstrip("/") not in ours:
+        raise InvalidRequest(
+            "payload.workerUrl: is not a URL of this Roomkeeper. Leave it out, or let the operator add it to "
+            "AGENT_WORKER_URL.",
+            field="payload.workerUrl",
+        )
+
+
+async def _waited(parts: Parts, job: Job, wait: float) -> dict[str, Any]:
+    if not wait:
+        return result_of(job)
+    now = await parts.keeper.wait(job.want.id, wait)
+    return {**result_of(now or job), "deduplicated": job.deduplicated}
+
+
+def result_of(job: Job) -> dict[str, Any]:
+    want = job.want
+    return {
+        "jobId": want.id,
+        "roomName": want.room,
+        "agentName": want.agent,
+        "state": want.state.value,
+        "place": job.place,
+        "since": iso(want.since),
+        "reason": want.reason,
+        "agentIdentity": want.identity or None,
+        "deduplicated": job.deduplicated,
+    }
+
+
+def _nothing_to_stop(ask: Ask) -> dict[str, Any]:
+    """A stop is idempotent: what it asks for is so already."""
+    return {
+        "jobId": None,
+        "roomName": ask.room,
+        "agentName": ask.agent,
+        "state": State.STOPPED.value,
+        "place": None,
+        "since": None,
+        "reason": "no agent was wanted here",
+        "agentIdentity": None,
+        "deduplicated": True,
+    }

@@ -1,0 +1,34 @@
+"""What the routes may use, as one value. Built by the composition root, never here."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+
+from starlette.requests import Request
+
+from gateway.keeper.keeper import Health, Keeper
+from gateway.keeper.ports import Clock
+from gateway.metrics import Metrics
+from gateway.settings import Settings
+from pool.ports import Workers
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Parts:
+    settings: Settings
+    keeper: Keeper
+    workers: Workers
+    metrics: Metrics
+    keys: dict[str, str]
+    """API key to secret; several while keys are rotated. Never logged."""
+    probe_livekit: Callable[[], Awaitable[Health]]
+    """One quick call to LiveKit: reachable, our keys accepted, clocks together."""
+    draining: Callable[[], bool]
+    """This process was told to end and admits nothing new."""
+    clock: Clock
+
+
+def parts_of(request: Request) -> Parts:
+    parts: Parts = request.app.state.parts
+    return parts

@@ -1,0 +1,53 @@
+"""Every route, in one table."""
+
+from __future__ import annotations
+
+from starlette.applications import Starlette
+from starlette.middleware import Middleware
+from starlette.middleware.cors import CORSMiddleware
+from starlette.routing import Mount, Route, Router
+from starlette.types import ASGIApp
+
+from gateway.http import jobs, probes, rooms, tokens
+from gateway.http.parts import Parts
+from gateway.http.problems import HANDLERS
+from gateway.http.timing import Timing
+from gateway.http.webhook import Webhook
+
+ROUTES = [
+    Route("/api/livekit/job", jobs.post_job, methods=["POST"]),
+    Route("/api/livekit/job/{job_id}", jobs.get_job, methods=["GET"]),
+    Route("/start", jobs.post_start, methods=["POST"]),
+    Route("/api/livekit/rooms", rooms.get_rooms, methods=["GET"]),
+    Route("/api/livekit/rooms/{room:path}", rooms.get_room, methods=["GET"]),
+    Route("/api/token", tokens.get_token, methods=["GET"]),
+    Route("/api/token", tokens.post_token, methods=["POST"]),
+    Route("/livez", probes.livez, methods=["GET"]),
+    Route("/readyz", probes.readyz, methods=["GET"]),
+    Route("/healthz", probes.healthz, methods=["GET"]),
+    Route("/metrics", probes.metrics, methods=["GET"]),
+]
+WEBHOOK = "/api/livekit/webhook"
+
+
+def build(parts: Parts) -> ASGIApp:
+    """The whole front door. The webhook stands before all middleware: it needs none, and comes most often."""
+    api = Starlette(
+        routes=ROUTES,
+        middleware=[
+            Middleware(Timing, histogram=parts.metrics.http_requests),
+            Middleware(
+                CORSMiddleware,
+                allow_origins=parts.settings.http.cors_origins,
+                allow_methods=["GET", "POST"],
+                allow_headers=["authorization", "content-type"],
+                max_age=600,
+            ),
+        ],
+        exception_handlers=HANDLERS,
+    )
+    api.state.parts = parts
+    webhook = Webhook(
+        keys=parts.keys, hint=parts.keeper.hint, counter=parts.metrics.webhooks, clock=parts.clock
+    )
+    return Router([Route(WEBHOOK, webhook), Mount("/", app=api)])

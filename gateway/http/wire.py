@@ -1,0 +1,146 @@
+"""What clients send, as types, and the limits of each field. A fault names its field."""
+
+from __future__ import annotations
+
+import re
+from typing import Any, TypeVar
+
+import msgspec
+from starlette.requests import Request
+
+from gateway.errors import BodyTooLarge, InvalidRequest
+from gateway.keeper.model import MAX_ROOM_NAME_BYTES
+
+MAX_BODY_BYTES = 1024 * 1024
+MAX_AGENT_NAME_BYTES = 256
+MAX_IDENTITY_BYTES = 256
+MAX_METADATA_BYTES = 512 * 1024  # fact 17
+MAX_TOKEN_BYTES = 16 * 1024
+"""Metadata and attributes in a token: it travels in a header or a URL, where 64 KiB is the end."""
+MAX_WAIT = 60.0
+"""Seconds that a job request may wait for its agent: below the idle time-outs of common proxies."""
+
+
+T = TypeVar("T")
+
+
+class JobPayload(msgspec.Struct, rename="camel", frozen=True):
+    agent_name: str | None = None
+    worker_url: str | None = None
+    metadata: str | dict[str, Any] | None = None
+
+
+class JobRequest(msgspec.Struct, rename="camel", frozen=True):
+    job_type: str
+    room_name: str
+    payload: JobPayload | None = None
+
+
+class StartRequest(msgspec.Struct, rename="camel", frozen=True):
+    room_name: str
+    agent_name: str | None = None
+
+
+class TokenRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Ours: the first five. LiveKit's standard endpoint format: the rest."""
+
+    identity: str | None = None
+    room: str | None = None
+    name: str | None = None
+    metadata: str | dict[str, Any] | None = None
+    attributes: dict[str, str] | None = None
+    room_name: str | None = None
+    participant_identity: str | None = None
+    participant_name: str | None = None
+    participant_metadata: str | None = None
+    participant_attributes: dict[str, str] | None = None
+    room_config: dict[str, Any] | None = None
+
+    @property
+    def standard(self) -> bool:
+        """Whether LiveKit's SDKs would send it; so is `{}`, all fields being optional there."""
+        return not any(getattr(self, name) is not None for name in _OURS)
+
+
+_OURS = ("identity", "room", "name", "metadata", "attributes")
+
+
+async def read_body(request: Request, limit: int = MAX_BODY_BYTES) -> bytes:
+    """The whole body. Raises BodyTooLarge as soon as more than `limit` bytes came."""
+    body = bytearray()
+    async for chunk in request.stream():
+        body += chunk
+        if len(body) > limit:
+            raise BodyTooLarge(f"The body is larger than {limit} bytes.")
+    return bytes(body)
+
+
+async def decode(request: Request, kind: type[T]) -> T:
+    """The body as `kind`; raises InvalidRequest naming the field."""
+    body = await read_body(request)
+    try:
+        return msgspec.json.decode(body or b"{}", type=kind)
+    except msgspec.ValidationError as fault:
+        raise _translated(str(fault)) from None
+    except msgspec.DecodeError as fault:
+        raise InvalidRequest(f"The body is not JSON: {fault}.") from None
+    except (UnicodeDecodeError, RecursionError):
+        raise InvalidRequest("The body is not JSON in UTF-8.") from None
+
+
+_PATH = re.compile(r" - at `(?:key in )?\$\.?(?P<path>[^`]*)`$")
+_NAMED = re.compile(r"(?:required|unknown) field `(?P<name>[^`]*)`")
+
+
+def _translated(message: str) -> InvalidRequest:
+    """msgspec's words with the field set apart: "Expected `str`, got `int` - at `$.payload.agentName`"."""
+    at = _PATH.search(message)
+    path = at["path"] if at else ""
+    words = message[: at.start()] if at else message
+    if named := _NAMED.search(words):
+        path = f"{path}.{named['name']}".lstrip(".")
+        missing = "required" in named[0]
+        words = "is required" if missing else "is not a field that a client may set"
+    return InvalidRequest(f"{path or 'The body'}: {words}.", field=path or None)
+
+
+def text(value: str, *, field: str, most: int, least: int = 1) -> str:
+    """`value`, when its UTF-8 length is within the limits and it has no control characters."""
+    size = len(value.encode())
+    if not least <= size <= most:
+        raise InvalidRequest(f"{field}: must have {least} to {most} bytes in UTF-8, not {size}.", field=field)
+    if any(c < " " or c == "\x7f" for c in value):
+        raise InvalidRequest(f"{field}: must have no control characters.", field=field)
+    return value
+
+
+def room_name(value: str, *, field: str) -> str:
+    # fact 17: LiveKit's CreateDispatch takes "" and 257 bytes, and creates that room.
+    return text(value, field=field, most=MAX_ROOM_NAME_BYTES)
+
+
+def agent_name(value: str, *, field: str) -> str:
+    return text(value, field=field, most=MAX_AGENT_NAME_BYTES)
+
+
+def metadata(value: str | dict[str, Any] | None, *, field: str, most: int = MAX_METADATA_BYTES) -> str:
+    """Metadata as LiveKit carries it, a string; an object becomes its JSON."""
+    if value is None:
+        return ""
+    carried = value if isinstance(value, str) else msgspec.json.encode(value).decode()
+    if len(carried.encode()) > most:
+        raise InvalidRequest(f"{field}: must have at most {most} bytes in UTF-8.", field=field)
+    return carried
+
+
+def seconds(value: str | None, *, field: str) -> float:
+    """A waiting time from the query string; 0 when it is not given."""
+    if value is None:
+        return 0.0
+    try:
+        given = float(value)
+    except ValueError:
+        given = -1.0
+    if not 0 <= given <= MAX_WAIT:  # also refuses nan
+        raise InvalidRequest(f"{field}: must be a number of seconds from 0 to {MAX_WAIT:g}.", field=field)
+    return given
