@@ -11,7 +11,8 @@ from collections.abc import Callable, Coroutine
 from typing import Any
 
 import structlog
-from livekit.agents import AssignmentTimeoutError, JobAcceptArguments, JobRequest
+from livekit.agents import AssignmentTimeoutError, JobRequest
+from livekit.agents.job import JobAcceptArguments
 
 from pool import compat
 from pool.jobs import Jobs

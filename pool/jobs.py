@@ -172,7 +172,7 @@ class Jobs:
     def heard(self, wire: Wire, report: Report) -> None:
         """A line from a job process."""
         self._wires[wire.pid] = wire
-        if not report.kind:
+        if report.kind is None:
             return
         job = self._find(report.job_id)
         if job is not None and job.executor is None and wire.pid in self._executors:

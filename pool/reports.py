@@ -10,7 +10,6 @@ import shutil
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
-from typing import Literal
 
 import msgspec
 import structlog
@@ -27,7 +26,7 @@ class Report(msgspec.Struct, frozen=True, omit_defaults=True):
 
     pid: int
     job_id: str = ""
-    kind: JobEventKind | Literal[""] = ""
+    kind: JobEventKind | None = None
     detail: str = ""
 
 
