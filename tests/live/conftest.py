@@ -3,15 +3,32 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 
 import pytest
+from pluggy import Result
 
+from tests.live.gateway import Gateway
 from tests.live.observer import Observer
 from tests.live.site import Site
 
 # LiveKit's dev secret is short, and meant to be.
 warnings.filterwarnings("ignore", message="The HMAC key is")
+
+LOG_LINES = 80
+
+Rooms = Callable[[str], str]
+"""Makes a room's name that no other test uses, and has the observer watch it."""
+
+
+@pytest.hookimpl(hookwrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Iterator[None]:
+    """The gateway's log goes with the report of a test that failed."""
+    outcome: Result[pytest.TestReport] = yield
+    report = outcome.get_result()
+    gateway = getattr(item, "funcargs", {}).get("gateway")
+    if report.failed and isinstance(gateway, Gateway):
+        report.sections.append(("the gateway's log", gateway.log_tail(LOG_LINES)))
 
 
 @pytest.fixture(scope="session")
@@ -33,3 +50,20 @@ async def observer(site: Site) -> AsyncIterator[Observer]:
     """An observer of that server."""
     async with site.observer() as observer:
         yield observer
+
+
+@pytest.fixture
+async def rooms(site: Site, observer: Observer) -> AsyncIterator[Rooms]:
+    """Rooms that are watched from the start, never had two agents (I1), and are ended after the test."""
+    made: list[str] = []
+
+    def new(what: str) -> str:
+        made.append(site.room(what))
+        observer.watch(made[-1])
+        return made[-1]
+
+    yield new
+    watched = [room for room in made if observer.watches(room)]
+    doubled = [observer.describe(room) for room in watched if observer.ever_two(room)]
+    await site.end(*made)
+    assert not doubled, doubled

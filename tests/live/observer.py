@@ -92,6 +92,9 @@ class Observer:
         for room in rooms:
             self._timelines.pop(room, None)
 
+    def watches(self, room: str) -> bool:
+        return room in self._timelines
+
     def timeline(self, room: str) -> list[Sample]:
         """The room's samples, oldest first: one for each change."""
         return list(self._timelines[room])

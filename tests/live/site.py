@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import os
 import socket
@@ -47,6 +48,17 @@ class Site:
     def room(self, what: str) -> str:
         """A name that no other test uses."""
         return f"{what}-{os.getpid()}-{next(self._numbers)}"
+
+    async def end(self, *rooms: str) -> None:
+        """Delete the rooms, as an operator would."""
+        async with self.api() as livekit:
+            for room in rooms:
+                with contextlib.suppress(api.TwirpError):  # it has ended already
+                    await livekit.room.delete_room(api.DeleteRoomRequest(room=room))
+
+    async def exists(self, room: str) -> bool:
+        async with self.api() as livekit:
+            return bool((await livekit.room.list_rooms(api.ListRoomsRequest(names=[room]))).rooms)
 
     def rooms(self, what: str, count: int) -> list[str]:
         return [self.room(what) for _ in range(count)]
