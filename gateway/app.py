@@ -71,15 +71,15 @@ async def _run(settings: Settings, listener: socket.socket, own_livekit: bool) -
             metrics=metrics,
             clock=clock,
         )
-        async with _run_keeper(keeper), _run_pool(pool, signals):
+        async with _run_pool(pool, signals), _run_keeper(keeper):
             front.open(build(_parts(settings, keeper, pool, livekit, metrics, signals)))
             sys.stdout.write(banner(settings, own_livekit=own_livekit, agent=pool.agent))
             sys.stdout.flush()
             await signals.end.wait()
             await _drain(pool, settings.pool.drain_timeout, signals)
             front.close()
-    # Left from the bottom up: the pool ends its jobs, the keeper hears of it and ends, then LiveKit's
-    # session, the store, and HTTP last.
+    # Left from the bottom up. The keeper goes first: calls that the pool has to cut now were not finished,
+    # so their wants stay alive in the store, and the next process serves them. HTTP goes last.
 
 
 # ---- parts ------------------------------------------------------------------------------------------------

@@ -112,7 +112,8 @@ class PoolSettings:
     slots: int = max(4, 2 * (os.cpu_count() or 2))
     """`ROOMKEEPER_SLOTS`: calls at once; as many processes are kept warm."""
     drain_timeout: float = 3600.0
-    """`ROOMKEEPER_DRAIN_TIMEOUT`: calls may take so long to end after SIGTERM (LiveKit's own default)."""
+    """`ROOMKEEPER_DRAIN_TIMEOUT`: calls may take so long to end after SIGTERM. The default is LiveKit's
+    own; 0 in `dev`."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -274,7 +275,7 @@ def read(env: Mapping[str, str], *, dev: bool, **overrides: object) -> Settings:
         pool=PoolSettings(
             target=get("ROOMKEEPER_AGENT", str, PoolSettings.target),
             slots=get("ROOMKEEPER_SLOTS", _whole(1, 1000), PoolSettings.slots),
-            drain_timeout=get("ROOMKEEPER_DRAIN_TIMEOUT", _number(0, 86400), 3600.0),
+            drain_timeout=get("ROOMKEEPER_DRAIN_TIMEOUT", _number(0, 86400), 0.0 if dev else 3600.0),
         ),
         store=StoreSettings(
             path=get("ROOMKEEPER_STORE", Path, StoreSettings.path),
