@@ -46,7 +46,7 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
 def livekit_server() -> Iterator[LiveKitServer]:
     """One server for all tests that do not restart it; mark them `needs("livekit-server")`.
 
-    A room that people left ends after 1 s instead of 20 s (fact 15).
+    A room that people left ends after 2 s instead of 20 s (fact 15).
     """
-    with LiveKitServer(extra={"room": {"departure_timeout": 1}}) as server:
+    with LiveKitServer(extra={"room": {"departure_timeout": 2}}) as server:
         yield server

@@ -6,6 +6,7 @@ Agents are never named in a token: LiveKit would dispatch them besides the keepe
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import timedelta
@@ -124,6 +125,6 @@ def _check_times(claims: Mapping[str, Any], now: float) -> None:
 
 def _time(claims: Mapping[str, Any], name: str) -> float:
     value = claims.get(name, 0)
-    if isinstance(value, bool) or not isinstance(value, int | float):
+    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
         raise InvalidToken(f"its {name} is no time")
     return value

@@ -67,7 +67,7 @@ class FakeLiveKit(Dispatching):
 
     async def create_room(self, room: str, *, empty_timeout: float) -> Room | Unknown:
         def effect() -> Room | Unknown:
-            if len(room.encode()) > MAX_ROOM_NAME_BYTES or not room:  # fact 17
+            if len(room.encode()) > MAX_ROOM_NAME_BYTES:  # fact 17; "" is taken
                 return Unknown("LiveKit answered CreateRoom with 400 invalid_argument")
             return _room(self._open(room, empty_timeout=empty_timeout))
 
@@ -136,7 +136,7 @@ class FakeLiveKit(Dispatching):
 
 
 def _room(room: RoomState) -> Room:
-    return Room(name=room.name, sid=room.sid, people=room.people, created_at=room.created_at)
+    return Room(name=room.name, sid=room.sid, people=room.counted, created_at=room.created_at)
 
 
 def _dispatch(room: str, dispatch: DispatchState) -> Dispatch:

@@ -79,6 +79,9 @@ class RoomState:
     members: dict[str, Connection] = field(default_factory=dict)
     dispatches: dict[str, DispatchState] = field(default_factory=dict)
     person_came: bool = False
+    counted: int = 0
+    """People as ListRooms counts them: up to 5 s old."""
+    counted_at: float = 0.0
     left_at: float | None = None
     """When anybody last left, agents included: that is what LiveKit's departure timer counts from."""
 

@@ -21,6 +21,7 @@ from gateway.livekit.webhooks import Event, EventParticipant, EventRoom
 from tests.fakes.livekit_parts import Connection, Link, RoomState
 
 GHOST_TIMEOUT = 20.0  # fact 12
+COUNT_INTERVAL = 5.0  # LiveKit's roomUpdateInterval: how old ListRooms' num_participants can be
 
 
 class World:
@@ -131,6 +132,7 @@ class World:
         connection.link = Link.UP
         room.members[connection.identity] = connection
         room.person_came = room.person_came or connection.person
+        self._count(room)
         self._tell("participant_joined", room, connection)
 
     def _go_silent(self, connection: Connection, *, frozen: bool) -> None:
@@ -161,6 +163,7 @@ class World:
         if room is not None and room.members.get(connection.identity) is connection:
             del room.members[connection.identity]
             room.left_at = self._clock()
+            self._count(room)
             self._tell("participant_left", room, connection)
             self._watch(room)
         connection.left.set()
@@ -179,6 +182,7 @@ class World:
             name=name,
             sid=self._id("RM"),
             created_at=self._clock(),
+            counted_at=self._clock(),
             empty_timeout=self._empty_timeout if empty_timeout is None else empty_timeout,
             departure_timeout=self._departure_timeout,
         )
@@ -187,6 +191,19 @@ class World:
         self._opened(room, agents)
         self._watch(room)
         return room
+
+    def _count(self, room: RoomState) -> None:
+        """The count changes at once after 5 s without a change, else at the next tick."""
+        now = self._clock()
+        if now - room.counted_at > COUNT_INTERVAL:
+            room.counted, room.counted_at = room.people, now
+        else:
+            tick = COUNT_INTERVAL - (now - room.created_at) % COUNT_INTERVAL
+            self.after(tick, partial(self._tick, room))
+
+    def _tick(self, room: RoomState) -> None:
+        if room.counted != room.people:
+            room.counted, room.counted_at = room.people, self._clock()
 
     def _watch(self, room: RoomState) -> None:
         """Look again when the room may end; LiveKit looks once a second (fact 15)."""
