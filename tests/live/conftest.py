@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Generator, Iterator
 
 import pytest
-from pluggy import Result
 
 from tests.live.gateway import Gateway
 from tests.live.observer import Observer
@@ -21,14 +20,14 @@ Rooms = Callable[[str], str]
 """Makes a room's name that no other test uses, and has the observer watch it."""
 
 
-@pytest.hookimpl(hookwrapper=True)
-def pytest_runtest_makereport(item: pytest.Item) -> Iterator[None]:
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
     """The gateway's log goes with the report of a test that failed."""
-    outcome: Result[pytest.TestReport] = yield
-    report = outcome.get_result()
+    report = yield
     gateway = getattr(item, "funcargs", {}).get("gateway")
     if report.failed and isinstance(gateway, Gateway):
         report.sections.append(("the gateway's log", gateway.log_tail(LOG_LINES)))
+    return report
 
 
 @pytest.fixture(scope="session")

@@ -60,6 +60,7 @@ class Gateway:
         slots: int = 4,
         agent: str = AGENT,
         port: int | None = None,
+        command: str = "dev",
         env: Mapping[str, str] | None = None,
         cpus: frozenset[int] | None = None,
     ) -> None:
@@ -68,6 +69,7 @@ class Gateway:
         self.port = port or free_port(socket.SOCK_STREAM)
         self._module = module
         self._slots = slots
+        self._command = command
         self._cpus = cpus
         self._tmp = tempfile.TemporaryDirectory(prefix="roomkeeper-")
         self._log = Path(self._tmp.name) / "gateway.log"
@@ -98,7 +100,7 @@ class Gateway:
     def launch(self) -> None:
         """Start the process; does not wait until it is ready."""
         module = [self._module] if self._module else []
-        command = [sys.executable, "-m", "gateway", "dev", *module]
+        command = [sys.executable, "-m", "gateway", self._command, *module]
         options = ["--host", "127.0.0.1", "--port", str(self.port), "--slots", str(self._slots)]
         with self._log.open("ab") as log:
             self._process = subprocess.Popen(
@@ -171,13 +173,18 @@ class Gateway:
         body = {"jobType": kind, "roomName": room, "payload": {"agentName": self.agent}}
         return answer_of(await self.http.post("/api/livekit/job", json=body, params=query))
 
-    async def warm(self, slots: int, *, timeout: float = READY_TIMEOUT) -> None:
+    async def warm(self, slots: int) -> None:
         """Return once so many slots are free and have a process ready."""
+        await self.wait_for_metric("roomkeeper_slots", at_least=slots, timeout=READY_TIMEOUT, state="free")
+
+    async def wait_for_metric(self, name: str, *, at_least: float, timeout: float, **labels: str) -> None:
         deadline = time.monotonic() + timeout
-        while await self.metric("roomkeeper_slots", state="free") < slots:
+        while (value := await self.metric(name, **labels)) < at_least:
             if time.monotonic() > deadline:
-                raise AssertionError(f"not {slots} slots free after {timeout} s:\n{self.log_tail()}")
-            await asyncio.sleep(0.1)
+                raise AssertionError(
+                    f"{name} {labels} is {value}, not {at_least}, after {timeout} s:\n{self.log_tail()}"
+                )
+            await asyncio.sleep(0.05)
 
     async def job(self, job_id: str) -> Answer:
         """`GET /api/livekit/job/{id}`."""

@@ -13,7 +13,7 @@ from livekit import api
 from tests.live.clients import Person
 from tests.live.gateway import Gateway
 from tests.live.observer import Observer
-from tests.livekit_server import LiveKitServer, free_port
+from tests.livekit_server import KEY, SECRET, LiveKitServer, free_port
 
 FULL = os.environ.get("ROOMKEEPER_LIVE") == "full"
 """`make live-full`: every try that the promises name. Otherwise a bounded number, for each change."""
@@ -28,13 +28,21 @@ class Site:
 
     _numbers = itertools.count(1)
 
-    def __init__(self, *, webhooks: bool = True) -> None:
+    def __init__(self, *, webhooks: bool = True, key: str = KEY, secret: str = SECRET) -> None:
         self.port = free_port(socket.SOCK_STREAM)
         hook = f"http://127.0.0.1:{self.port}/api/livekit/webhook"
-        self.livekit = LiveKitServer(webhook_urls=[hook] if webhooks else [])
+        self.livekit = LiveKitServer(webhook_urls=[hook] if webhooks else [], key=key, secret=secret)
 
-    def gateway(self, module: str | None, *, slots: int = 4, env: Mapping[str, str] | None = None) -> Gateway:
-        return Gateway(self.livekit, module, slots=slots, port=self.port, env=env)
+    def gateway(
+        self,
+        module: str | None,
+        *,
+        slots: int = 4,
+        command: str = "dev",
+        env: Mapping[str, str] | None = None,
+    ) -> Gateway:
+        """A gateway on the site's port; `module` None: the built-in echo agent."""
+        return Gateway(self.livekit, module, slots=slots, port=self.port, command=command, env=env)
 
     def observer(self) -> Observer:
         return Observer(self.livekit.http_url, self.livekit.key, self.livekit.secret)

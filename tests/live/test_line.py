@@ -48,7 +48,7 @@ async def test_rooms_beyond_the_slots_wait_with_their_place_and_are_served_in_or
 async def test_ten_slots_freed_and_taken_at_once_lose_nobody(
     site: Site, gateway: Gateway, observer: Observer, rooms: Rooms
 ) -> None:
-    """All slots are freed and asked for again in the same moment, over and over (stock: 4 of 4 lost, fact 52)."""
+    """All slots are freed and asked for again at once, over and over (stock: 4 of 4 lost, fact 52)."""
     present = [rooms("round") for _ in range(SLOTS)]
     await asyncio.gather(*(gateway.ask(room, wait=SERVED) for room in present))
     for _ in range(tries(full=20, bounded=4)):

@@ -17,7 +17,7 @@ pytestmark = [pytest.mark.anyio, pytest.mark.needs("livekit-server")]
 
 SERVED = 10.0
 CALM = 2.0
-"""Seconds in which a second agent would have come: LiveKit's path from dispatch to agent takes 0.4 (fact 4)."""
+"""Seconds in which a second agent would have come: from dispatch to agent it takes 0.4 (fact 4)."""
 
 
 @pytest.fixture(scope="module")

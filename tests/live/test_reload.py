@@ -58,12 +58,8 @@ async def reload(
         if post:
             await gateway.ask(room)
         answer = await person.ask(timeout=SERVED)
-        await observer.wait_until(
-            room,
-            lambda s: s.identities == {answer.identity},
-            timeout=1,
-            what="agent but the one that answers",
-        )
+        await observer.wait_for_agents(room, 1, timeout=1)
+        assert observer.agents(room) == {answer.identity}
     await site.end(room)
     return answer.at - back
 

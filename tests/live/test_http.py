@@ -1,0 +1,115 @@
+"""Wrong input gets the right status and clear words, and never a 5xx."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+import time
+from collections.abc import AsyncIterator
+
+import jwt
+import pytest
+from livekit import rtc
+
+from tests.live.conftest import Rooms
+from tests.live.gateway import Gateway, answer_of
+from tests.live.observer import Observer
+from tests.live.site import Site
+
+pytestmark = [pytest.mark.anyio, pytest.mark.needs("livekit-server")]
+
+JOB = "/api/livekit/job"
+WEBHOOK = "/api/livekit/webhook"
+CALM = 1.0
+
+
+@pytest.fixture(scope="module")
+async def gateway(site: Site) -> AsyncIterator[Gateway]:
+    async with site.gateway("tests.live.agents.beeper:server", slots=2) as gateway:
+        yield gateway
+
+
+@pytest.mark.parametrize(
+    ("body", "status", "field"),
+    [
+        pytest.param(b"{", 400, None, id="bad JSON"),
+        pytest.param(b"[]", 400, None, id="no object"),
+        pytest.param(b'{"jobType":"start_agent"}', 400, "roomName", id="missing room"),
+        pytest.param(b'{"jobType":"start_agent","roomName":""}', 400, "roomName", id="empty room"),
+        pytest.param(b'{"jobType":"start_agent","roomName":7}', 400, "roomName", id="room of a wrong type"),
+        pytest.param(
+            json.dumps({"jobType": "start_agent", "roomName": "r" * 300}).encode(),
+            400,
+            "roomName",
+            id="300-byte room",
+        ),
+        pytest.param(b'{"jobType":"dance","roomName":"r"}', 400, "jobType", id="unknown job type"),
+    ],
+)
+async def test_a_wrong_job_request_is_told_its_field(
+    gateway: Gateway, body: bytes, status: int, field: str | None
+) -> None:
+    """A problem with `success: false`, its status, the field at fault (fact 17: LiveKit takes some)."""
+    answer = answer_of(await gateway.http.post(JOB, content=body))
+    assert answer.status == status
+    assert answer.body["success"] is False
+    assert answer.body.get("field") == field
+    assert answer.body["detail"]
+
+
+async def test_an_unknown_agent_name_waits_and_says_why(
+    site: Site, gateway: Gateway, observer: Observer, rooms: Rooms
+) -> None:
+    """A name that no worker serves: a true state with its reason, not `joined`, not a 5xx."""
+    room = rooms("nobody")
+    body = {"jobType": "start_agent", "roomName": room, "payload": {"agentName": "nobody-serves-this"}}
+    answer = answer_of(await gateway.http.post(JOB, json=body, params={"wait": CALM}))
+    assert answer.job["state"] in {"waiting", "dispatched"}
+    assert answer.job["reason"]
+    assert observer.agents(room) == frozenset()
+
+
+async def test_an_unknown_job_is_a_404(gateway: Gateway) -> None:
+    """Whoever asks for a job that never was gets a problem, not an empty answer."""
+    assert (await gateway.job("no-such-job")).status == 404
+
+
+async def test_a_webhook_must_be_signed_by_livekit(site: Site, gateway: Gateway) -> None:
+    """Unsigned, signed with another secret, or signed for another body: 401. Signed well: 200."""
+    body = json.dumps({"event": "room_started", "id": "EV_1", "createdAt": str(int(time.time()))}).encode()
+    signed = _signed(body, site.livekit.key, site.livekit.secret)
+    refused = {
+        "unsigned": {},
+        "another secret": {"authorization": _signed(body, site.livekit.key, "another-secret")},
+        "another key": {"authorization": _signed(body, "another-key", site.livekit.secret)},
+        "another body": {"authorization": _signed(body + b" ", site.livekit.key, site.livekit.secret)},
+        "no token": {"authorization": "nonsense"},
+    }
+    for case, headers in refused.items():
+        answer = await gateway.http.post(WEBHOOK, content=body, headers={"authorization": "", **headers})
+        assert answer.status_code == 401, case
+    answer = await gateway.http.post(WEBHOOK, content=body, headers={"authorization": signed})
+    assert answer.status_code == 200
+
+
+async def test_a_token_from_the_gateway_opens_the_room(site: Site, gateway: Gateway, rooms: Rooms) -> None:
+    """`POST /api/token` and `GET /api/token` give tokens that livekit-server accepts for that room."""
+    name = rooms("token")
+    for response in (
+        await gateway.http.post("/api/token", json={"identity": "user-1", "room": name}),
+        await gateway.http.get("/api/token", params={"room": name, "name": "user-2"}),
+    ):
+        answer = response.json()
+        client = rtc.Room()
+        await client.connect(answer["url"], answer["token"])
+        assert client.name == answer["room"] == name
+        assert client.local_participant.identity == answer["identity"]
+        await client.disconnect()
+
+
+def _signed(body: bytes, key: str, secret: str) -> str:
+    """The Authorization header of LiveKit's webhooks (fact 25)."""
+    now = int(time.time())
+    digest = base64.b64encode(hashlib.sha256(body).digest()).decode()
+    return jwt.encode({"iss": key, "nbf": now, "exp": now + 300, "sha256": digest}, secret, algorithm="HS256")
