@@ -74,7 +74,7 @@ class Event(msgspec.Struct, frozen=True, rename="camel"):
 
 class _Header(msgspec.Struct):
     alg: str
-    crit: msgspec.Raw | None = None
+    crit: object = None
 
 
 class _Claims(msgspec.Struct):
