@@ -265,9 +265,7 @@ class Keeper:
         wanted = self._wants.concerns(hint.room)
         if wanted and hint.event == "participant_left" and hint.reason in CLEAN_LEAVE and not hint.person:
             self._reconciler.left_cleanly.setdefault(hint.room, set()).add(hint.identity)
-        if wanted or (
-            hint.person and (self._wants.invited(hint.room) or self._policy.agents_for(hint.room))
-        ):
+        if wanted or (hint.person and (self._wants.invited(hint.room) or self._policy.agents_for(hint.room))):
             self._queue.add(hint.room)
             return True
         return False

@@ -150,9 +150,7 @@ class Reconciler:
             if invitation.identity in here:
                 await self._store.accept_invitation(name, invitation.identity, invitation.agent)
 
-    async def _keep(
-        self, want: Want, claim: Claim | None, seen: Seen, before: Sighting | None
-    ) -> Look:
+    async def _keep(self, want: Want, claim: Claim | None, seen: Seen, before: Sighting | None) -> Look:
         """Plan for one want and carry it out; several steps when each is due at once."""
         for _ in range(6):
             decided = plan(self._situation(want, claim, seen, before), self._settings)
@@ -173,9 +171,7 @@ class Reconciler:
             want = stored
         return Look(due=self._clock() + 0.1)
 
-    def _situation(
-        self, want: Want, claim: Claim | None, seen: Seen, before: Sighting | None
-    ) -> Situation:
+    def _situation(self, want: Want, claim: Claim | None, seen: Seen, before: Sighting | None) -> Situation:
         now = self._clock()
         capacity = self._workers.capacity()
         sighted = before[1] if before is not None and before[0] == want.sid else None

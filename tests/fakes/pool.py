@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 from gateway.livekit.webhooks import Event
 from pool.ports import Capacity, Gate, JobEvent, JobEventKind, Listener, Offer, Verdict
@@ -250,7 +251,7 @@ class FakePool:
     def _hear(self, event: Event) -> None:
         """Sessions follow the people of their rooms."""
         who = event.participant
-        if who is None or event.room is None or who.kind == "AGENT":
+        if who is None or who.kind == "AGENT":
             return
         for job in self.jobs.values():
             if job.offer.room != event.room.name or job.connection is None:
@@ -258,7 +259,7 @@ class FakePool:
             if event.event == "participant_joined" and not job.linked:
                 job.linked = who.identity
             elif event.event == "participant_left" and job.linked == who.identity:
-                self._livekit.after(SESSION_NOTICES_AFTER, lambda job=job: self._notice(job))
+                self._livekit.after(SESSION_NOTICES_AFTER, partial(self._notice, job))
 
     def _notice(self, job: FakeJob) -> None:
         here = {c.identity for c in self._livekit.present(job.offer.room)}

@@ -42,8 +42,6 @@ class Observer:
         livekit.on_event.append(self._hear)
 
     def _hear(self, event: Event) -> None:
-        if event.room is None:
-            return
         room = event.room.name
         who = event.participant
         if event.event == "participant_joined" and who is not None and who.kind == "AGENT":
@@ -126,7 +124,7 @@ class Site:
         return self.observer.agents(room)[0]
 
     def _webhook(self, event: Event) -> None:
-        if not self.webhooks or event.room is None or not hasattr(self, "keeper"):
+        if not self.webhooks or not hasattr(self, "keeper"):
             return
         who = event.participant
         self.keeper.hint(

@@ -1,0 +1,106 @@
+"""The waiting line and the windows of unconfirmed dispatches."""
+
+from __future__ import annotations
+
+from gateway.keeper.admission import Admission
+from gateway.keeper.model import Want
+from pool.ports import Capacity
+
+
+class Workers:
+    """A pool that is nothing but its figures."""
+
+    agent = "ours"
+
+    def __init__(self, *, warm: int = 10, running: int = 0) -> None:
+        self.figures = Capacity()
+        self.set(warm=warm, running=running)
+
+    def set(self, *, warm: int = 10, running: int = 0) -> None:
+        self.figures = Capacity(slots=10, warm=warm, running=running, node_id="ND_1")
+
+    def capacity(self) -> Capacity:
+        return self.figures
+
+    def runs(self, job_id: str) -> bool:
+        return False
+
+    def end(self, job_id: str, *, kill: bool = False) -> None:
+        raise AssertionError("the line ends no jobs")
+
+
+def want(n: int, agent: str = "ours") -> Want:
+    return Want(
+        id=f"w{n}", room=f"r{n}", agent=agent, created_at=1.0, asked_at=1.0, since=1.0, lacking_since=1.0
+    )
+
+
+def test_as_many_go_as_there_are_free_slots_and_the_rest_stand_in_line() -> None:
+    """A dispatch into a full pool would be dropped in silence (fact 3)."""
+    line = Admission(Workers(warm=2), wake=lambda room: None)
+    answers = [line.enter(want(n)) for n in range(4)]
+    assert answers[:2] == [None, None]
+    assert answers[2] is not None
+    assert [line.place(want(n)) for n in range(4)] == [None, None, 1, 2]
+
+
+def test_nobody_overtakes_who_waits_longer() -> None:
+    """First come, first served."""
+    workers = Workers(warm=0)
+    line = Admission(workers, wake=lambda room: None)
+    assert line.enter(want(1)) is not None
+    workers.set(warm=1)
+    assert line.enter(want(2)) is not None
+    assert line.enter(want(1)) is None
+
+
+def test_a_freed_slot_wakes_who_may_go_and_nobody_else() -> None:
+    """In order, and no stampede."""
+    woken: list[str] = []
+    workers = Workers(warm=0)
+    line = Admission(workers, wake=woken.append)
+    for n in range(5):
+        line.enter(want(n))
+    workers.set(warm=2)
+    line.wake_next()
+    assert woken == ["r0", "r1"]
+
+
+def test_who_leaves_the_line_makes_the_others_move_up() -> None:
+    """A stop while waiting leaves no gap."""
+    line = Admission(Workers(warm=0), wake=lambda room: None)
+    for n in range(3):
+        line.enter(want(n))
+    line.leave(want(0))
+    assert [line.place(want(n)) for n in range(3)] == [None, 1, 2]
+
+
+def test_a_name_that_nobody_serves_ends_at_one_probe() -> None:
+    """It must not jam LiveKit's launcher for the others (fact 83)."""
+    line = Admission(Workers(), wake=lambda room: None)
+    sent = [n for n in range(50) if line.enter(want(n, "nobody")) is None]
+    assert len(sent) == 4
+    for n in sent:
+        line.lost(want(n, "nobody"))
+    assert len([n for n in range(100, 150) if line.enter(want(n, "nobody")) is None]) == 0
+    waiting = [n for n in range(4, 50) if line.enter(want(n, "nobody")) is None]
+    assert len(waiting) == 1
+
+
+def test_a_dead_name_leaves_room_for_a_living_one() -> None:
+    """The cap of all names is wider than any dead name's window."""
+    line = Admission(Workers(), wake=lambda room: None)
+    for n in range(50):
+        line.enter(want(n, "nobody"))
+    assert line.enter(want(100)) is None
+
+
+def test_the_reason_to_wait_is_said_in_words() -> None:
+    """An operator sees why a room has no agent."""
+    workers = Workers(running=10, warm=0)
+    line = Admission(workers, wake=lambda room: None)
+    assert line.enter(want(1)) == "all 10 slots are taken"
+    workers.set(warm=0)
+    assert line.enter(want(1)) == "no process is warm yet"
+    workers.figures = Capacity(slots=10, warm=10)
+    assert line.enter(want(1)) == "no worker is registered with LiveKit"

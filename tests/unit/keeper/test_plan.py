@@ -1,0 +1,252 @@
+"""The plan is pure and total: any situation gives one plan, and that keeps the invariants."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gateway.keeper.model import Claim, Participant, Room, Seen, Source, Stage, State, Want
+from gateway.keeper.plan import (
+    CreateRoom,
+    Dispatch,
+    EndJob,
+    LoseDispatch,
+    Release,
+    RemoveParticipant,
+    Situation,
+    plan,
+)
+from gateway.settings import KeeperSettings
+
+NOW = 1_800_000_000.0
+RULES = KeeperSettings()
+PERSON = Participant(identity="p")
+AGENT = Participant(identity="agent-j1", agent="a")
+ROOM = Room(name="r", sid="RM_1", people=1)
+
+
+def want(**changes: object) -> Want:
+    base = Want(
+        id="w",
+        room="r",
+        agent="a",
+        sid="RM_1",
+        node="ND_1",
+        created_at=NOW - 5,
+        asked_at=NOW - 5,
+        since=NOW - 5,
+        lacking_since=NOW - 5,
+    )
+    return replace(base, **changes)  # type: ignore[arg-type]
+
+
+def claim(stage: Stage, since: float = NOW - 1, **changes: object) -> Claim:
+    base = Claim(
+        room="r",
+        agent="a",
+        want_id="w",
+        generation=1,
+        sid="RM_1",
+        job_id="j1",
+        identity="agent-j1",
+        stage=stage,
+        since=since,
+    )
+    return replace(base, **changes)  # type: ignore[arg-type]
+
+
+def situation(**changes: object) -> Situation:
+    base = Situation(
+        want=want(),
+        claim=None,
+        seen=Seen(room=ROOM, participants=[PERSON], at=NOW),
+        now=NOW,
+        ours=True,
+        runs=True,
+        node="ND_1",
+    )
+    return replace(base, **changes)  # type: ignore[arg-type]
+
+
+times = st.floats(NOW - 1000, NOW)
+wants = st.builds(
+    Want,
+    id=st.just("w"),
+    room=st.just("r"),
+    agent=st.just("a"),
+    source=st.sampled_from(Source),
+    generation=st.integers(1, 3),
+    sid=st.sampled_from(["", "RM_1", "RM_2"]),
+    node=st.sampled_from(["", "ND_1", "ND_2"]),
+    state=st.sampled_from([s for s in State if not s.ended]),
+    created_at=times,
+    asked_at=times,
+    since=times,
+    lacking_since=st.one_of(st.just(0.0), times),
+    trouble_since=st.one_of(st.just(0.0), times),
+    dispatched_at=st.one_of(st.just(0.0), times),
+    identity=st.sampled_from(["", "agent-j1"]),
+    needs_person=st.booleans(),
+    failures=st.integers(0, 9),
+    not_before=st.one_of(st.just(0.0), st.floats(NOW - 10, NOW + 10)),
+)
+claims = st.builds(
+    Claim,
+    room=st.just("r"),
+    agent=st.just("a"),
+    want_id=st.sampled_from(["w", "another"]),
+    generation=st.integers(1, 3),
+    sid=st.sampled_from(["RM_1", "RM_2"]),
+    job_id=st.just("j1"),
+    identity=st.just("agent-j1"),
+    stage=st.sampled_from(Stage),
+    since=times,
+)
+participants = st.lists(
+    st.sampled_from([PERSON, AGENT, replace(AGENT, identity="agent-j2"), replace(AGENT, avatar=True)]),
+    unique_by=lambda p: (p.identity, p.avatar),
+)
+situations = st.builds(
+    Situation,
+    want=wants,
+    claim=st.one_of(st.none(), claims),
+    seen=st.builds(Seen, room=st.sampled_from([None, ROOM]), participants=participants, at=st.just(NOW)),
+    now=st.just(NOW),
+    ours=st.booleans(),
+    runs=st.booleans(),
+    node=st.sampled_from(["", "ND_1", "ND_2"]),
+    asked_since_seen=st.booleans(),
+)
+
+
+@given(situations)
+def test_every_situation_has_one_plan(s: Situation) -> None:
+    """Pure and total."""
+    assert plan(s, RULES) == plan(s, RULES)
+
+
+@given(situations)
+def test_nothing_is_dispatched_while_somebody_holds_the_room(s: Situation) -> None:
+    """I1: a claim forbids another agent, whoever's it is."""
+    decided = plan(s, RULES)
+    if s.ours and s.claim is not None:
+        assert not any(isinstance(a, Dispatch) for a in decided.actions)
+
+
+@given(situations)
+def test_nothing_is_dispatched_into_another_room_instance(s: Situation) -> None:
+    """I4: only the instance that the want is pinned to."""
+    decided = plan(s, RULES)
+    if any(isinstance(a, Dispatch) for a in decided.actions):
+        assert s.seen.room is not None
+        assert decided.want.sid == s.seen.room.sid
+
+
+@given(situations)
+def test_joined_is_said_only_of_an_agent_that_is_listed_and_open(s: Situation) -> None:
+    """I7."""
+    decided = plan(s, RULES)
+    if decided.want.state is State.JOINED and decided.want != s.want:
+        assert any(p.identity == decided.want.identity for p in s.seen.agents("a"))
+        if s.ours:
+            assert s.claim is not None
+            assert s.claim.stage is Stage.OPEN
+
+
+@given(situations)
+def test_the_claims_own_agent_is_removed_only_to_make_it_leave(s: Situation) -> None:
+    """Nobody throws out the agent that serves."""
+    decided = plan(s, RULES)
+    removed = {a.identity for a in decided.actions if isinstance(a, RemoveParticipant)}
+    serving = s.claim is not None and s.claim.stage is Stage.OPEN and s.claim.want_id == s.want.id
+    if s.ours and s.runs and s.claim is not None and serving and s.claim.generation == s.want.generation:
+        assert s.claim.identity not in removed
+
+
+@given(situations)
+def test_no_person_is_ever_removed(s: Situation) -> None:
+    """Only agents of the want's name."""
+    removed = {a.identity for a in plan(s, RULES).actions if isinstance(a, RemoveParticipant)}
+    assert PERSON.identity not in removed
+
+
+@given(situations)
+def test_a_want_that_waits_for_something_is_looked_at_again(s: Situation) -> None:
+    """I2: a living want without an agent is never left without a time, unless it waits for a person,
+    for a claim's job or for a pool event."""
+    decided = plan(s, RULES)
+    lacks = decided.want.state in {State.WAITING, State.DISPATCHED} and not decided.want.needs_person
+    if lacks and s.claim is None:
+        assert decided.due is not None
+
+
+def test_an_early_request_makes_its_room_first() -> None:
+    """Its SID must be known before anything is dispatched into it."""
+    decided = plan(situation(want=want(sid="", node=""), seen=Seen(room=None, at=NOW)), RULES)
+    assert decided.actions == [CreateRoom()]
+
+
+def test_a_policy_want_whose_room_ended_makes_no_room() -> None:
+    """Nobody asked for it but the people who have left."""
+    policy = want(sid="", source=Source.POLICY)
+    assert plan(situation(want=policy, seen=Seen(room=None, at=NOW)), RULES).want.state is State.FINISHED
+
+
+def test_a_dispatch_that_nobody_claimed_in_time_is_lost() -> None:
+    """Fact 4: after 4 s nobody will."""
+    early = want(state=State.DISPATCHED, dispatched_at=NOW - 3.9)
+    late = want(state=State.DISPATCHED, dispatched_at=NOW - 4.0)
+    assert plan(situation(want=early), RULES).actions == []
+    assert plan(situation(want=late), RULES).actions == [LoseDispatch()]
+
+
+@pytest.mark.parametrize(("stage", "limit"), [(Stage.ACCEPTED, 8.0), (Stage.LAUNCHED, 15.0)])
+def test_a_job_that_comes_no_further_is_killed_at_its_limit(stage: Stage, limit: float) -> None:
+    """Corpses and frozen processes (facts 63, 74)."""
+    before = plan(situation(claim=claim(stage, since=NOW - limit + 0.1)), RULES)
+    after = plan(situation(claim=claim(stage, since=NOW - limit)), RULES)
+    assert before.actions == ()
+    assert after.actions == [EndJob("j1", kill=True)]
+
+
+def test_a_claim_without_a_process_is_released_after_its_ghost_is_gone() -> None:
+    """First the identity is removed, then the room is free."""
+    decided = plan(situation(claim=claim(Stage.OPEN), runs=False), RULES)
+    kinds = [type(a) for a in decided.actions]
+    assert kinds == [RemoveParticipant, Release]
+
+
+def test_an_agent_of_the_name_without_a_claim_is_removed_beside_the_one_with_it() -> None:
+    """I1, where somebody came in past the gate."""
+    both = Seen(room=ROOM, participants=[PERSON, AGENT, replace(AGENT, identity="x")], at=NOW)
+    decided = plan(situation(claim=claim(Stage.OPEN), seen=both), RULES)
+    assert decided.actions == [RemoveParticipant("x", "stray")]
+
+
+def test_of_two_foreign_agents_the_one_longest_present_stays() -> None:
+    """Foreign workers have no claim; the room's memory decides."""
+    old, new = replace(AGENT, identity="old", joined_at=1.0), replace(AGENT, identity="new", joined_at=2.0)
+    seen = Seen(room=ROOM, participants=[PERSON, new, old], at=NOW)
+    decided = plan(situation(ours=False, seen=seen), RULES)
+    assert decided.want.identity == "old"
+    assert decided.actions == [RemoveParticipant("new", "stray")]
+
+
+def test_a_foreign_agent_that_left_on_purpose_is_not_called_back() -> None:
+    """I5, as far as a webhook told."""
+    joined = want(state=State.JOINED, identity="x")
+    left = plan(situation(ours=False, want=joined, left_cleanly=frozenset({"x"})), RULES)
+    crashed = plan(situation(ours=False, want=joined), RULES)
+    assert left.want.state is State.FINISHED
+    assert Dispatch() in crashed.actions
+
+
+def test_a_want_is_given_up_at_its_deadline_with_the_reason() -> None:
+    """Nobody waits for ever, and the reason is kept."""
+    old = want(lacking_since=NOW - RULES.give_up_after, reason="no worker is registered with LiveKit")
+    decided = plan(situation(want=old), RULES)
+    assert decided.want.state is State.GAVE_UP
+    assert "no worker is registered" in decided.want.reason
