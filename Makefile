@@ -1,0 +1,65 @@
+# Everything runs in .venv, made from constraints.txt; livekit-server comes from PATH, or is built into .tools.
+
+SHELL := /bin/bash
+export PATH := $(CURDIR)/.tools:$(PATH)
+export ORT_DISABLE_TELEMETRY := 1
+
+PYTHON := $(shell for p in python3 python3.13 python3.12 python3.11; do \
+	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && { command -v $$p; break; }; done)
+LIVEKIT_VERSION := v1.13.5
+VENV := .venv
+BIN := $(VENV)/bin
+INSTALLED := $(VENV)/.installed
+
+.DEFAULT_GOAL := help
+.PHONY: help run install livekit-server test lint test-unit test-contract test-live live-full bench clean
+
+help: ## What can be made
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 18
+
+run: $(INSTALLED) ## LiveKit (yours when LIVEKIT_URL is set), gateway, pool and echo agent; Ctrl-C ends all of it
+	@[ -n "$$LIVEKIT_URL" ] || grep -qs '^LIVEKIT_URL=.' .env || $(MAKE) --no-print-directory livekit-server
+	@exec $(BIN)/roomkeeper dev --with-livekit
+
+install: $(INSTALLED) ## The virtual environment
+
+$(INSTALLED): pyproject.toml constraints.txt
+	@[ -n "$(PYTHON)" ] || { echo "Python 3.11 or newer is needed: apt-get install python3 python3-venv," \
+		"brew install python, or https://www.python.org/downloads"; exit 1; }
+	@[ -x $(BIN)/python ] || $(PYTHON) -m venv $(VENV) || { rm -rf $(VENV); \
+		echo "The venv module is missing: apt-get install python3-venv"; exit 1; }
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	@touch $@
+
+livekit-server: ## Make sure that there is one: on PATH, else built into .tools (some minutes, once)
+	@command -v livekit-server >/dev/null || { \
+		command -v go >/dev/null || { echo "livekit-server is not on PATH, and there is no go to build it."; \
+			echo "Get it:  curl -sSL https://get.livekit.io | bash   or   brew install livekit"; \
+			echo "or set LIVEKIT_URL to a server that you have."; exit 1; }; \
+		echo "Building livekit-server $(LIVEKIT_VERSION) into .tools; this takes some minutes, once."; \
+		GOBIN="$(CURDIR)/.tools" go install github.com/livekit/livekit-server/cmd/server@$(LIVEKIT_VERSION) && \
+		mv .tools/server .tools/livekit-server; }
+
+test: $(INSTALLED) ## Lint, then every tier; the last line is the sum
+	@$(BIN)/python -m tests.tiers lint unit contract live
+
+lint: $(INSTALLED) ## ruff, mypy --strict, and the arrows between the packages
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+test-unit test-contract test-live: test-%: $(INSTALLED)
+	@$(BIN)/python -m tests.tiers $*
+
+test-unit: ## Pure functions, wire formats, settings: nothing is real
+test-contract: ## One suite over the fake and the real: LiveKit, the store
+test-live: ## livekit-server, worker processes, WebRTC clients: what a user sees
+live-full: $(INSTALLED) ## The live tier with every try that the promises name (long)
+	@ROOMKEEPER_LIVE=full $(BIN)/python -m tests.tiers live
+
+bench: $(INSTALLED) ## make bench NAME=webhook | time_to_agent | burst | recovery
+	@$(BIN)/python -m bench $(NAME)
+
+clean: ## Remove what was built
+	rm -rf $(VENV) .tools .run build *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
