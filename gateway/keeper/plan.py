@@ -105,6 +105,8 @@ def plan(s: Situation, rules: KeeperSettings) -> Plan:
     room = s.seen.room
     if room is None or s.want.sid != room.sid:
         return _other_room(s, room)
+    if s.node and not s.want.node:  # pinned while no worker was registered, or by somebody else's dispatch
+        s = replace(s, want=replace(s.want, node=s.node))
     if not s.ours:
         return _foreign(s, rules)
     if s.claim is not None:

@@ -100,13 +100,14 @@ async def livekit_restarts_under_a_running_call() -> bool:
     """Fact 80: the agent comes back by itself."""
     async with a_site() as site, site.running():
         site.person()
-        await site.ask()
+        job = await site.ask()
         first = await site.served()
         await anyio.sleep(1)
         await site.livekit.restart(down=1.0)
         await anyio.sleep(20)
         came_back = site.observer.arrived["r"] == [first, first]
-        return came_back and site.observer.agents("r") == [first] and site.observer.most["r"] == 1
+        alone = site.observer.agents("r") == [first] and site.observer.most["r"] == 1
+        return came_back and alone and await site.state(job) is State.JOINED
 
 
 async def a_person_leaves_and_comes_back() -> bool:

@@ -250,3 +250,18 @@ def test_a_want_is_given_up_at_its_deadline_with_the_reason() -> None:
     decided = plan(situation(want=old), RULES)
     assert decided.want.state is State.GAVE_UP
     assert "no worker is registered" in decided.want.reason
+
+
+def test_a_want_pinned_without_a_registration_learns_the_node_from_the_next_one() -> None:
+    """Else a restart of LiveKit would later look like the room's end (fact 80)."""
+    decided = plan(situation(want=want(node=""), claim=claim(Stage.OPEN)), RULES)
+    assert decided.want.node == "ND_1"
+
+
+def test_a_restart_of_livekit_is_told_from_a_rooms_end_by_the_node() -> None:
+    """Another SID on another node: the room came back; on the same node: it is another call."""
+    back = Room(name="r", sid="RM_2", people=1)
+    seen = Seen(room=back, participants=[PERSON], at=NOW)
+    assert plan(situation(seen=seen, node="ND_2"), RULES).want.sid == "RM_2"
+    assert plan(situation(seen=seen, node="ND_1"), RULES).want.state is State.FINISHED
+    assert plan(situation(seen=seen, node=""), RULES).want.state is State.REPLACING
