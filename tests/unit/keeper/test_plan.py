@@ -149,7 +149,7 @@ def test_nothing_is_dispatched_into_another_room_instance(s: Situation) -> None:
 def test_joined_is_said_only_of_an_agent_that_is_listed_and_open(s: Situation) -> None:
     """I7."""
     decided = plan(s, RULES)
-    if decided.want.state is State.JOINED and decided.want != s.want:
+    if decided.want.state is State.JOINED and s.want.state is not State.JOINED:
         assert any(p.identity == decided.want.identity for p in s.seen.agents("a"))
         if s.ours:
             assert s.claim is not None
