@@ -23,7 +23,7 @@ from gateway.http.parts import Parts
 from gateway.http.probes import Recent
 from gateway.http.routes import build
 from gateway.keeper.keeper import Health, Keeper
-from gateway.keeper.ports import StoreUnavailable
+from gateway.keeper.ports import Store, StoreUnavailable
 from gateway.livekit.api import LiveKitClient
 from gateway.metrics import Metrics
 from gateway.server import Front, Signals, serve
@@ -31,6 +31,7 @@ from gateway.settings import DEFAULT_AGENT, LiveKitSettings, Settings
 from gateway.store.sqlite import open_store
 from gateway.wiring import LateKeeper
 from pool.errors import PoolError
+from pool.guard import end_leftover
 
 if TYPE_CHECKING:
     from pool.supervisor import Pool
@@ -60,6 +61,7 @@ async def _run(settings: Settings, listener: socket.socket, own_livekit: bool) -
         open_store(settings.store, clock) as store,
         _open_livekit(settings.livekit, metrics) as livekit,
     ):
+        await _end_leftovers(store)
         late = LateKeeper()
         pool = await _load_pool(settings, late)
         settings = _with_default_agent(settings, pool.agent)
@@ -80,6 +82,13 @@ async def _run(settings: Settings, listener: socket.socket, own_livekit: bool) -
             front.close()
     # Left from the bottom up. The keeper goes first: calls that the pool has to cut now were not finished,
     # so their wants stay alive in the store, and the next process serves them. HTTP goes last.
+
+
+async def _end_leftovers(store: Store) -> None:
+    """Before anything is taken over: job processes that outlived the gateway before this one are ended."""
+    for claim in await store.all_claims():
+        if claim.pid and end_leftover(claim.pid, claim.pid_started):
+            log.warning("leftover_process_ended", room=claim.room, pid=claim.pid)
 
 
 # ---- parts ------------------------------------------------------------------------------------------------
