@@ -22,6 +22,8 @@ EAGER, EAGER_FOR = 0.01, 5.0
 """Seconds between two looks at first, and for how long: the first session has no event of its own."""
 CALM = 0.2
 """Seconds between two looks afterwards: only a session that replaces the first is looked for."""
+REASON_WITHIN = 0.5
+"""Seconds for the reason of a lost connection to come after it; some never do."""
 
 Report = Callable[..., None]
 
@@ -39,10 +41,13 @@ class Watch:
         self._returned = False
         self._published = False
         self._left = False
+        self._disconnected_at = 0.0
         ctx.room.on("local_track_published", self._on_track)
         ctx.room.on("reconnecting", self._on_reconnecting)
         ctx.room.on("reconnected", self._on_reconnected)
         ctx.room.on("disconnected", self._on_disconnected)
+        ctx.room.on("connection_state_changed", self._on_connection_state)
+        ctx.add_shutdown_callback(self._on_shutdown)
         self._task = asyncio.create_task(self._follow(), name="roomkeeper_watch")
 
     def entrypoint_returned(self) -> None:
@@ -59,6 +64,9 @@ class Watch:
 
     def _look(self) -> None:
         if self._left:
+            return
+        if self._disconnected_at and time.monotonic() - self._disconnected_at >= REASON_WITHIN:
+            self._leave(rtc.DisconnectReason.UNKNOWN_REASON)
             return
         if not self._connected_at and self._ctx.room.isconnected():
             self._connected_at = time.monotonic()
@@ -115,7 +123,19 @@ class Watch:
             self._opened = False
             self._look()
 
+    def _on_connection_state(self, state: rtc.ConnectionState.ValueType) -> None:
+        gone = state == rtc.ConnectionState.CONN_DISCONNECTED
+        self._disconnected_at = time.monotonic() if gone else 0.0
+
     def _on_disconnected(self, reason: rtc.DisconnectReason.ValueType) -> None:
+        self._leave(reason)
+
+    async def _on_shutdown(self, _reason: str) -> None:
+        """Runs after livekit-agents has left the room, where now and then no "disconnected" event comes."""
+        if self._connected_at:
+            self._leave(rtc.DisconnectReason.CLIENT_INITIATED)
+
+    def _leave(self, reason: rtc.DisconnectReason.ValueType) -> None:
         if not self._left:
             self._left = True
             self._report(JobEventKind.LEFT, rtc.DisconnectReason.Name(reason))

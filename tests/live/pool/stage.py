@@ -1,20 +1,21 @@
-"""A stage for the pool: a keeper's stand-in that grants, hears and remembers, and the calls that bring jobs."""
+"""A stage for the pool: a stand-in for the keeper that grants and remembers, and calls that bring jobs."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
 import itertools
+import sys
 import time
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
 from livekit import api
 
 from pool.ports import Capacity, JobEvent, JobEventKind, Offer, Verdict
 from pool.supervisor import Pool
-from tests.livekit_server import LiveKitServer
+from tests.live.clients import Person
 
 AGENT = "pool-agent"
 _rooms = itertools.count(1)
@@ -74,6 +75,13 @@ class Keeper:
         """The job that was offered for the room, "" while there was none."""
         return next((offer.job_id for offer in self.offers if offer.room == room), "")
 
+    def details(self, room: str, kind: JobEventKind) -> list[str]:
+        job = self.job_in(room)
+        return [event.detail for event in self.events if event.job_id == job and event.kind is kind]
+
+    def count(self, kind: JobEventKind) -> int:
+        return sum(event.kind is kind for event in self.events)
+
     async def event(
         self, room: str, kind: JobEventKind, *, count: int = 1, timeout: float = 10.0
     ) -> JobEvent:
@@ -87,6 +95,18 @@ class Keeper:
         return found()[0]
 
 
+class Server(Protocol):
+    """Where a livekit-server is."""
+
+    @property
+    def url(self) -> str: ...
+    @property
+    def http_url(self) -> str: ...
+
+    key: str
+    secret: str
+
+
 @dataclass
 class Stage:
     """A pool that runs, with everything around it."""
@@ -94,7 +114,7 @@ class Stage:
     pool: Pool
     keeper: Keeper
     api: api.LiveKitAPI
-    livekit: LiveKitServer
+    livekit: Server
 
     async def dispatch(self, room: str = "", *, metadata: str = "") -> str:
         """`CreateDispatch` for a room (a new one by default); returns the room's name."""
@@ -103,6 +123,12 @@ class Stage:
             api.CreateAgentDispatchRequest(agent_name=AGENT, room=room, metadata=metadata)
         )
         return room
+
+    async def person(self, room: str) -> Person:
+        """A person who has joined the room."""
+        person = Person(self.livekit.url, self.livekit.key, self.livekit.secret, room)
+        await person.join()
+        return person
 
     async def warm(self, count: int) -> None:
         await self.keeper.until(lambda: self.pool.capacity().free >= count, timeout=30)
@@ -114,9 +140,19 @@ def new_room() -> str:
 
 @contextlib.asynccontextmanager
 async def running(
-    livekit: LiveKitServer, target: str, *, slots: int, keeper: Keeper | None = None, **options: Any
+    livekit: Server,
+    target: str,
+    *,
+    slots: int,
+    keeper: Keeper | None = None,
+    warm: bool = True,
+    **options: Any,
 ) -> AsyncIterator[Stage]:
-    """A pool of `slots` that is registered and warm; closed at the end."""
+    """A pool of `slots` that is registered and warm; closed at the end.
+
+    The agent's module is imported anew: one `AgentServer` belongs to one pool.
+    """
+    sys.modules.pop(target.partition(":")[0], None)
     keeper = keeper or Keeper()
     pool = Pool(
         target,
@@ -133,7 +169,8 @@ async def running(
     lkapi = api.LiveKitAPI(livekit.http_url, livekit.key, livekit.secret)
     stage = Stage(pool=pool, keeper=keeper, api=lkapi, livekit=livekit)
     try:
-        await stage.warm(slots)
+        if warm:
+            await stage.warm(slots)
         yield stage
     finally:
         await pool.close()

@@ -1,0 +1,104 @@
+"""Slots on a real server: as many jobs as slots, none lost when one frees, exactly that many processes."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from pathlib import Path
+
+import psutil
+import pytest
+
+from pool.ports import JobEventKind as Kind
+from tests.live.pool.stage import new_room, running
+from tests.livekit_server import LiveKitServer
+
+pytestmark = [pytest.mark.anyio, pytest.mark.needs("livekit-server")]
+BEEPER = "tests.live.agents.beeper"
+
+
+def job_process_count() -> int:
+    """Children of the forkserver that runs below this process."""
+    return sum(
+        len(child.children())
+        for child in psutil.Process().children(recursive=True)
+        if "multiprocessing.forkserver" in " ".join(child.cmdline())
+    )
+
+
+async def test_a_burst_fills_the_slots_exactly(livekit_server: LiveKitServer) -> None:
+    """Eight dispatches at once on three slots: three are accepted, not two and not four (fact 50)."""
+    async with running(livekit_server, BEEPER, slots=3) as stage:
+        await asyncio.gather(*(stage.dispatch() for _ in range(8)))
+        await stage.keeper.until(lambda: stage.keeper.count(Kind.OPEN) == 3)
+        with contextlib.suppress(AssertionError):
+            await stage.keeper.until(lambda: len(stage.keeper.offers) > 3, timeout=1)
+        assert len(stage.keeper.offers) == 3
+        capacity = stage.pool.capacity()
+        assert (capacity.running, capacity.starting, capacity.warm, capacity.free) == (3, 0, 0, 0)
+        assert job_process_count() == 3  # fact 51: no process for a job that cannot come
+
+
+async def test_a_slot_that_frees_is_taken_again_at_once(livekit_server: LiveKitServer) -> None:
+    """Ten times: a job ends, capacity says that a slot is free, a dispatch comes: none is lost (fact 52)."""
+    async with running(livekit_server, BEEPER, slots=2) as stage:
+        rooms = [await stage.dispatch() for _ in range(2)]
+        await stage.keeper.until(lambda: stage.keeper.count(Kind.OPEN) == 2)
+        for _ in range(10):
+            stage.pool.end(stage.keeper.job_in(rooms.pop(0)))
+            await stage.keeper.until(lambda: stage.pool.capacity().free == 1)
+            rooms.append(await stage.dispatch())
+            await stage.keeper.event(rooms[-1], Kind.OPEN, timeout=3)
+        assert stage.keeper.count(Kind.OPEN) == 12
+        assert job_process_count() == 2
+
+
+async def test_capacity_is_told_at_every_change(livekit_server: LiveKitServer) -> None:
+    """What the listener heard last is what the pool says when asked."""
+    async with running(livekit_server, BEEPER, slots=2) as stage:
+        room = await stage.dispatch()
+        await stage.keeper.event(room, Kind.OPEN)
+        assert stage.keeper.capacities[-1] == stage.pool.capacity()
+        assert stage.pool.capacity().free == 1
+        assert any(c.starting == 1 for c in stage.keeper.capacities)
+
+
+async def test_killed_idle_processes_are_replaced(livekit_server: LiveKitServer) -> None:
+    """All warm processes killed: the pool says that nothing is warm, and soon is as it was (fact 63)."""
+    async with running(livekit_server, BEEPER, slots=3) as stage:
+        for child in psutil.Process().children(recursive=True):
+            if "multiprocessing.forkserver" in " ".join(child.cmdline()):
+                for job_process in child.children():
+                    job_process.kill()
+        await stage.keeper.until(lambda: any(c.registered and c.warm == 0 for c in stage.keeper.capacities))
+        await stage.warm(3)
+        assert job_process_count() == 3
+
+
+async def test_a_setup_that_fails_is_not_tried_thirty_times_a_second(
+    livekit_server: LiveKitServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nothing is warm, so nothing is free, and the tries come more and more slowly (fact 63)."""
+    tries = tmp_path / "tries"
+    monkeypatch.setenv("TRIES", str(tries))
+    async with running(livekit_server, "tests.live.pool.agents.unready", slots=2, warm=False) as stage:
+        with contextlib.suppress(AssertionError):
+            await stage.keeper.until(lambda: stage.pool.capacity().free, timeout=4)
+        assert stage.pool.capacity().free == 0
+    assert 2 <= len(tries.read_text().splitlines()) <= 20
+
+
+async def test_a_draining_pool_takes_nothing_and_waits_for_its_jobs(livekit_server: LiveKitServer) -> None:
+    """From the first moment no job is taken; what is left is counted; a second call waits again."""
+    async with running(livekit_server, BEEPER, slots=2) as stage:
+        room = await stage.dispatch()
+        await stage.keeper.event(room, Kind.OPEN)
+        draining = asyncio.create_task(stage.pool.drain(0.5))
+        late = new_room()
+        await stage.dispatch(late)
+        assert await draining == 1
+        assert stage.pool.capacity().draining
+        assert stage.pool.capacity().free == 0
+        stage.pool.end(stage.keeper.job_in(room))
+        assert await stage.pool.drain(5) == 0
+        assert stage.keeper.job_in(late) == ""
