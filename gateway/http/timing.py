@@ -29,5 +29,7 @@ class Timing:
             return await self._app(scope, receive, listening)
         finally:
             # The template, never the path: a label for each room would grow without bound.
-            route = getattr(scope.get("route"), "path", "unmatched")
+            route = (
+                getattr(scope.get("route"), "path", "") or "unmatched"
+            )  # "": only the mount of all matched
             self._histogram.labels(route, str(status)).observe(time.perf_counter() - began)

@@ -1,0 +1,106 @@
+"""The front door over a fake keeper, spoken to over HTTP without a socket."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import httpx
+import pytest
+
+from gateway.http.parts import Parts
+from gateway.http.routes import build
+from gateway.keeper.keeper import Health
+from gateway.livekit import tokens
+from gateway.metrics import Metrics
+from gateway.settings import Settings, read
+from tests.fakes.keeper import FakeKeeper, FakeWorkers
+
+KEY, SECRET = "site-key", "site-secret-of-more-than-32-bytes-length"
+PRODUCTION = {
+    "LIVEKIT_URL": "wss://livekit.example.com",
+    "LIVEKIT_API_KEY": KEY,
+    "LIVEKIT_API_SECRET": SECRET,
+}
+
+
+@dataclass
+class Door:
+    """One front door and what stands behind it."""
+
+    http: httpx.AsyncClient
+    keeper: FakeKeeper
+    workers: FakeWorkers
+    metrics: Metrics
+    livekit: Health = field(default_factory=lambda: Health(name="livekit", ok=True))
+    draining: bool = False
+
+    async def ask(self, room: Any = "room-1", kind: Any = "start_agent", **more: Any) -> httpx.Response:
+        params, headers = more.pop("params", None), more.pop("headers", None)
+        body = {"jobType": kind, "roomName": room, **more}
+        return await self.http.post("/api/livekit/job", json=body, params=params, headers=headers)
+
+
+def bearer(token: str) -> dict[str, str]:
+    return {"authorization": f"Bearer {token}"}
+
+
+def operator() -> dict[str, str]:
+    return bearer(tokens.mint_operator(KEY, SECRET, identity="op", ttl=60))
+
+
+def participant(room: str, secret: str = SECRET) -> dict[str, str]:
+    return bearer(tokens.mint(KEY, secret, room=room, identity="alice", ttl=60))
+
+
+OpenDoor = Callable[..., Door]
+
+
+@pytest.fixture
+def anyio_backend() -> str:
+    return "asyncio"
+
+
+@pytest.fixture
+async def open_door() -> AsyncIterator[OpenDoor]:
+    """Builds a door from settings; `dev` ones unless told otherwise."""
+    doors: list[Door] = []
+
+    def build_door(*, dev: bool = True, **env: str) -> Door:
+        settings = read({**PRODUCTION, **env}, dev=dev)
+        door = _door(settings)
+        doors.append(door)
+        return door
+
+    yield build_door
+    for door in doors:
+        await door.http.aclose()
+
+
+@pytest.fixture
+def door(open_door: OpenDoor) -> Door:
+    return open_door()
+
+
+def _door(settings: Settings) -> Door:
+    keeper, workers, metrics = FakeKeeper(), FakeWorkers(), Metrics()
+
+    async def probe() -> Health:
+        return door.livekit
+
+    parts = Parts(
+        settings=settings,
+        keeper=keeper,
+        workers=workers,
+        metrics=metrics,
+        keys={KEY: SECRET},
+        probe_livekit=probe,
+        draining=lambda: door.draining,
+        clock=time.time,
+    )
+    transport = httpx.ASGITransport(app=build(parts), raise_app_exceptions=False)
+    http = httpx.AsyncClient(transport=transport, base_url="http://roomkeeper.test")
+    door = Door(http=http, keeper=keeper, workers=workers, metrics=metrics)
+    return door
