@@ -5,6 +5,7 @@ hands over; everything heavy is imported where it is used.
 from __future__ import annotations
 
 import os
+import warnings
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
@@ -13,7 +14,7 @@ from typing import Annotated
 import typer
 
 from gateway.errors import RoomkeeperError, SettingsError
-from gateway.settings import Settings, read
+from gateway.settings import LiveKitSettings, Settings, read
 
 app = typer.Typer(
     help="Puts exactly one agent into every LiveKit room that wants one, and keeps it there.",
@@ -70,6 +71,7 @@ def token(
         if admin == bool(room):
             raise SettingsError(["token: say either --admin or --room NAME"])
         livekit = read(_environment(), dev=True).livekit
+        _know_the_dev_secret(livekit)
         from gateway.livekit import tokens
 
         if admin:
@@ -105,11 +107,18 @@ def _faults_reported() -> Iterator[None]:
         raise typer.Exit(1) from None
 
 
+def _know_the_dev_secret(livekit: LiveKitSettings) -> None:
+    """PyJWT warns of short secrets at each use. LiveKit's public one is short, and no news in `dev`."""
+    if livekit.is_dev:
+        warnings.filterwarnings("ignore", message="The HMAC key is")
+
+
 def _run(settings: Settings, *, own_livekit: bool = False) -> None:
     from gateway import logs
     from gateway.app import run
     from gateway.listening import listen
 
+    _know_the_dev_secret(settings.livekit)
     logs.configure(level=settings.log_level, json=settings.log_json)
     with ExitStack() as stack:
         socket = stack.enter_context(listen(settings.http.host, settings.http.port))

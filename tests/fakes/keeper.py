@@ -33,13 +33,13 @@ class FakeKeeper(Keeper):
     async def start_agent(self, ask: Ask) -> Job:
         self._reach_store()
         self.asks.append(ask)
-        living = self._living(ask.room, ask.agent)
+        living = self._alive(ask.room, ask.agent)
         want = living or self._fresh(ask)
         return Job(want=want, place=self._place(want), deduplicated=living is not None)
 
     async def stop_agent(self, room: str, agent: str) -> Job | None:
         self._reach_store()
-        living = self._living(room, agent)
+        living = self._alive(room, agent)
         if living is None:
             return None
         self.settle(living.id, State.STOPPED)
@@ -48,7 +48,7 @@ class FakeKeeper(Keeper):
     async def restart_agent(self, ask: Ask) -> Job:
         self._reach_store()
         self.asks.append(ask)
-        living = self._living(ask.room, ask.agent)
+        living = self._alive(ask.room, ask.agent)
         if living is None:
             return Job(want=self._fresh(ask))
         again = replace(living, generation=living.generation + 1, state=State.REPLACING)
@@ -100,7 +100,7 @@ class FakeKeeper(Keeper):
         self.known[want.id] = want
         return want
 
-    def _living(self, room: str, agent: str) -> Want | None:
+    def _alive(self, room: str, agent: str) -> Want | None:
         return next(
             (w for w in self.known.values() if (w.room, w.agent) == (room, agent) and not w.state.ended),
             None,

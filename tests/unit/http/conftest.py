@@ -88,7 +88,7 @@ def _door(settings: Settings) -> Door:
     keeper, workers, metrics = FakeKeeper(), FakeWorkers(), Metrics()
 
     async def probe() -> Health:
-        return door.livekit
+        return made.livekit
 
     parts = Parts(
         settings=settings,
@@ -97,10 +97,10 @@ def _door(settings: Settings) -> Door:
         metrics=metrics,
         keys={KEY: SECRET},
         probe_livekit=probe,
-        draining=lambda: door.draining,
+        draining=lambda: made.draining,
         clock=time.time,
     )
     transport = httpx.ASGITransport(app=build(parts), raise_app_exceptions=False)
     http = httpx.AsyncClient(transport=transport, base_url="http://roomkeeper.test")
-    door = Door(http=http, keeper=keeper, workers=workers, metrics=metrics)
-    return door
+    made = Door(http=http, keeper=keeper, workers=workers, metrics=metrics)
+    return made

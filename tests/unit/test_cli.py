@@ -1,0 +1,150 @@
+"""The command line: tokens, faults in words, exit codes. What `dev` runs is the live tier's subject."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import jwt
+import pytest
+
+from gateway.errors import StartupError
+from gateway.listening import listen
+from gateway.local import HOW_TO_GET_IT, livekit_server
+
+ROOT = Path(__file__).parents[2]
+
+
+def roomkeeper(*arguments: str, cwd: Path = ROOT, **env: str) -> subprocess.CompletedProcess[str]:
+    """Run it as an operator does; nothing of this process's environment but the path."""
+    return subprocess.run(
+        [sys.executable, "-m", "gateway", *arguments],
+        cwd=cwd,
+        env={"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT), "ORT_DISABLE_TELEMETRY": "1", **env},
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+
+def claims(token: str) -> dict[str, object]:
+    options = {"verify_signature": False}  # that is checked where tokens are tested
+    read: dict[str, object] = jwt.decode(token.strip(), options=options)
+    return read
+
+
+def test_an_operators_token_carries_admin_grants() -> None:
+    """`token --admin` prints nothing else on stdout."""
+    done = roomkeeper("token", "--admin", "--ttl", "60")
+    assert done.returncode == 0
+    video = claims(done.stdout)["video"]
+    assert isinstance(video, dict)
+    assert (video["roomAdmin"], video["roomList"], video["roomCreate"]) == (True, True, True)
+
+
+def test_a_participants_token_is_for_its_room() -> None:
+    """`token --room NAME --identity WHO`."""
+    done = roomkeeper("token", "--room", "demo", "--identity", "alice")
+    read = claims(done.stdout)
+    assert read["sub"] == "alice"
+    assert isinstance(read["video"], dict)
+    assert read["video"]["room"] == "demo"
+
+
+def test_a_dotenv_file_is_read(tmp_path: Path) -> None:
+    """From the working directory; the environment wins over it."""
+    (tmp_path / ".env").write_text("LIVEKIT_API_KEY=from-file\nLIVEKIT_API_SECRET=secret\n")
+    from_file = roomkeeper("token", "--admin", cwd=tmp_path)
+    from_environment = roomkeeper("token", "--admin", cwd=tmp_path, LIVEKIT_API_KEY="from-env")
+    assert claims(from_file.stdout)["iss"] == "from-file"
+    assert claims(from_environment.stdout)["iss"] == "from-env"
+
+
+@pytest.mark.parametrize("arguments", [["token"], ["token", "--admin", "--room", "x"]])
+def test_a_token_is_for_an_operator_or_for_a_room(arguments: list[str]) -> None:
+    """Neither and both are refused."""
+    assert roomkeeper(*arguments).returncode == 2
+
+
+def test_unusable_settings_are_listed_one_a_line(tmp_path: Path) -> None:
+    """Exit code 2, before anything starts, without a traceback."""
+    done = roomkeeper("start", cwd=tmp_path, ROOMKEEPER_PORT="x", ROOMKEEPER_SLOTS="y")
+    assert done.returncode == 2
+    names = [line.split(":")[0] for line in done.stderr.splitlines()]
+    assert names[:2] == ["ROOMKEEPER_PORT", "ROOMKEEPER_SLOTS"]
+    assert "Traceback" not in done.stderr
+
+
+def test_production_refuses_dev_keys(tmp_path: Path) -> None:
+    """`start` with LiveKit's public pair ends with code 2."""
+    done = roomkeeper(
+        "start",
+        cwd=tmp_path,
+        LIVEKIT_URL="ws://127.0.0.1:7880",
+        LIVEKIT_API_KEY="devkey",
+        LIVEKIT_API_SECRET="secret",
+    )
+    assert done.returncode == 2
+    assert "dev pair" in done.stderr
+
+
+def test_a_taken_port_is_said_in_words(tmp_path: Path) -> None:
+    """Exit code 1, the port named."""
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        done = roomkeeper("dev", "--port", str(port), cwd=tmp_path)
+    assert done.returncode == 1
+    assert f"127.0.0.1:{port}" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("target", ["nowhere:server", "os:environ", "missing.py:server"])
+def test_an_agent_that_cannot_be_loaded_is_said_in_words(tmp_path: Path, target: str) -> None:
+    """Exit code 1, without a traceback."""
+    done = roomkeeper("dev", target, "--port", "0", cwd=tmp_path)
+    assert done.returncode == 1
+    assert target.split(":")[0] in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_a_store_in_use_is_said_in_words(tmp_path: Path) -> None:
+    """Exit code 1: two processes never share one file."""
+    with (tmp_path / "roomkeeper.db.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        done = roomkeeper("dev", "--port", "0", cwd=tmp_path)
+    assert done.returncode == 1
+    assert "ROOMKEEPER_STORE" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_two_cannot_listen_on_one_port() -> None:
+    """The second is told before it starts anything."""
+    with listen("127.0.0.1", 0) as first:
+        second = listen("127.0.0.1", first.getsockname()[1])
+        with pytest.raises(StartupError), second:
+            pass
+
+
+def test_a_missing_livekit_server_is_said_with_how_to_get_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """`dev --with-livekit` on a machine that has none."""
+    monkeypatch.setenv("PATH", "/nonexistent")
+    server = livekit_server(key="devkey", secret="secret", webhook_url="http://127.0.0.1:1/")
+    with pytest.raises(StartupError, match="LIVEKIT_URL"), server:
+        pass
+    assert "go install" in HOW_TO_GET_IT
+
+
+def test_a_job_process_that_runs_the_entry_again_imports_next_to_nothing() -> None:
+    """The console script is executed again in every child (fact 62)."""
+    code = (
+        "import sys; before = set(sys.modules); import gateway.__main__; "
+        "print([m for m in set(sys.modules) - before if not m.startswith('gateway')])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"

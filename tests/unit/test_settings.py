@@ -1,0 +1,123 @@
+"""Settings: read once, all faults at once, safe by default."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from gateway.errors import SettingsError
+from gateway.settings import read
+
+PRODUCTION = {
+    "LIVEKIT_URL": "wss://livekit.example.com",
+    "LIVEKIT_API_KEY": "key",
+    "LIVEKIT_API_SECRET": "a-secret-of-our-own",
+}
+
+
+def faults(env: dict[str, str], *, dev: bool = True) -> tuple[str, ...]:
+    with pytest.raises(SettingsError) as raised:
+        read(env, dev=dev)
+    return raised.value.faults
+
+
+def test_dev_needs_nothing() -> None:
+    """LiveKit's dev pair, loopback, the echo agent, open doors, an end at once."""
+    settings = read({}, dev=True)
+    assert (settings.livekit.url, settings.livekit.api_key) == ("ws://127.0.0.1:7880", "devkey")
+    assert (settings.http.host, settings.http.port) == ("127.0.0.1", 8080)
+    assert settings.pool.target == "pool.agents.echo:server"
+    assert (settings.http.job_auth, settings.http.open_tokens) == ("open", True)
+    assert settings.pool.drain_timeout == 0
+
+
+def test_production_is_closed_by_default() -> None:
+    """Room tokens for jobs, operators for tokens, no foreign origin, an hour to drain."""
+    settings = read(PRODUCTION, dev=False)
+    assert (settings.http.job_auth, settings.http.open_tokens) == ("room-token", False)
+    assert settings.http.cors_origins == ()
+    assert settings.pool.drain_timeout == 3600
+
+
+def test_production_without_livekit_is_refused_by_name() -> None:
+    """Every variable that is missing is in the list."""
+    text = "\n".join(faults({}, dev=False))
+    assert "LIVEKIT_URL" in text
+    assert "LIVEKIT_API_KEY" in text
+    assert "LIVEKIT_API_SECRET" in text
+
+
+@pytest.mark.parametrize(
+    "pair", [("devkey", "secret"), ("devkey", "other"), ("other", "secret")], ids=["both", "key", "secret"]
+)
+def test_production_refuses_livekits_public_dev_pair(pair: tuple[str, str]) -> None:
+    """Everybody knows it."""
+    env = {**PRODUCTION, "LIVEKIT_API_KEY": pair[0], "LIVEKIT_API_SECRET": pair[1]}
+    assert any("dev pair" in fault for fault in faults(env, dev=False))
+
+
+def test_all_faults_are_reported_at_once_by_name() -> None:
+    """An operator mends them in one go."""
+    found = faults(
+        {
+            "LIVEKIT_URL": "livekit.example.com",
+            "ROOMKEEPER_PORT": "eighty",
+            "ROOMKEEPER_SLOTS": "0",
+            "ROOMKEEPER_RESYNC": "nan",
+            "ROOMKEEPER_JOB_AUTH": "nobody",
+            "ROOMKEEPER_OPEN_TOKENS": "perhaps",
+            "AGENT_WORKER_URL": "http://fine.test,ftp://not.test",
+            "ROOMKEEPER_ROOMS": "=agent",
+            "ROOMKEEPER_LOG_LEVEL": "loud",
+        }
+    )
+    names = {fault.split(":")[0] for fault in found}
+    assert names == {
+        "LIVEKIT_URL",
+        "ROOMKEEPER_PORT",
+        "ROOMKEEPER_SLOTS",
+        "ROOMKEEPER_RESYNC",
+        "ROOMKEEPER_JOB_AUTH",
+        "ROOMKEEPER_OPEN_TOKENS",
+        "AGENT_WORKER_URL",
+        "ROOMKEEPER_ROOMS",
+        "ROOMKEEPER_LOG_LEVEL",
+    }
+
+
+def test_the_command_line_wins_over_the_environment() -> None:
+    """And what it does not say is left to the environment."""
+    settings = read({"ROOMKEEPER_PORT": "1", "ROOMKEEPER_SLOTS": "2"}, dev=True, port=3, slots=None)
+    assert (settings.http.port, settings.pool.slots) == (3, 2)
+
+
+def test_port_is_read_where_platforms_put_it() -> None:
+    """`PORT`, unless `ROOMKEEPER_PORT` is set."""
+    assert read({"PORT": "9000"}, dev=True).http.port == 9000
+    assert read({"PORT": "9000", "ROOMKEEPER_PORT": "9001"}, dev=True).http.port == 9001
+
+
+def test_a_blank_variable_is_not_set() -> None:
+    """Compose files and charts leave them empty."""
+    assert read({"ROOMKEEPER_PORT": " "}, dev=True).http.port == 8080
+
+
+def test_lists_and_patterns_are_comma_separated() -> None:
+    """`pattern[=agent]`, and URLs without their last slash."""
+    settings = read(
+        {
+            "ROOMKEEPER_ROOMS": "session-*, support-*=clerk",
+            "AGENT_WORKER_URL": "http://a.test/,http://b.test:81",
+            "ROOMKEEPER_STORE": "/var/lib/rk.db",
+        },
+        dev=True,
+    )
+    assert settings.keeper.room_patterns == (("session-*", ""), ("support-*", "clerk"))
+    assert settings.http.worker_urls == ("http://a.test", "http://b.test:81")
+    assert settings.store.path == Path("/var/lib/rk.db")
+
+
+def test_no_secret_shows_when_settings_are_printed() -> None:
+    """They end in logs."""
+    assert "a-secret-of-our-own" not in repr(read(PRODUCTION, dev=False))
