@@ -154,6 +154,6 @@ class Slots:
 
     def _target(self) -> int:
         """How many warm processes there should be (fact 51)."""
-        if self._held or self._jobs is None:
+        if self._held or self._draining or self._jobs is None:
             return 0
         return max(0, self._slots - self._jobs.running)

@@ -81,6 +81,6 @@ async def enter(entrypoint: Callable[[JobContext], Awaitable[None]], ctx: JobCon
     try:
         await entrypoint(ctx)
     except Exception as error:
-        report(JobEventKind.RAISED, type(error).__name__)
+        watch.entrypoint_raised(error)
         raise
     watch.entrypoint_returned()

@@ -269,6 +269,9 @@ class Pool:
     async def _end_server(self, grace: float) -> None:
         """`aclose()`, by force where it does not come to its end by itself (facts 41, 57)."""
         assert self._server is not None
+        pool = compat.processes(self._server)
+        if pool is not None:
+            compat.register_now(pool)  # `run()` holds the lock that `aclose()` wants until it has registered
         closing = self._tasks.start(self._server.aclose(), name="agent_server_aclose")
         await asyncio.wait({closing}, timeout=grace)
         self._jobs.kill_all()

@@ -41,6 +41,7 @@ class Watch:
         self._returned = False
         self._published = False
         self._left = False
+        self._ending = False
         self._disconnected_at = 0.0
         ctx.room.on("local_track_published", self._on_track)
         ctx.room.on("reconnecting", self._on_reconnecting)
@@ -49,6 +50,11 @@ class Watch:
         ctx.room.on("connection_state_changed", self._on_connection_state)
         ctx.add_shutdown_callback(self._on_shutdown)
         self._task = asyncio.create_task(self._follow(), name="roomkeeper_watch")
+
+    def entrypoint_raised(self, error: Exception) -> None:
+        """livekit-agents now closes the session, "user_initiated": that is no news after the exception."""
+        self._ending = True
+        self._report(JobEventKind.RAISED, type(error).__name__)
 
     def entrypoint_returned(self) -> None:
         """No end (fact 92): agents with a session return at once."""
@@ -107,7 +113,8 @@ class Watch:
     def _on_close(self, event: CloseEvent) -> None:
         self._listening = False
         self._opened = False
-        self._report(JobEventKind.SESSION_CLOSED, event.reason.value)
+        if not (self._ending or self._left):
+            self._report(JobEventKind.SESSION_CLOSED, event.reason.value)
 
     def _on_track(self, *_: object) -> None:
         self._published = True

@@ -5,12 +5,14 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import itertools
+import os
 import sys
 import time
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
+import psutil
 from livekit import api
 
 from pool.ports import Capacity, JobEvent, JobEventKind, Offer, Verdict
@@ -132,6 +134,16 @@ class Stage:
 
     async def warm(self, count: int) -> None:
         await self.keeper.until(lambda: self.pool.capacity().free >= count, timeout=30)
+
+
+def job_processes() -> list[psutil.Process]:
+    """The processes of this process's pool, idle ones included: the forkserver's children."""
+    found = []
+    for child in psutil.Process().children(recursive=True):
+        with contextlib.suppress(psutil.NoSuchProcess):  # a zombie counts as one
+            if "multiprocessing.forkserver" in " ".join(child.cmdline()) and child.ppid() != os.getpid():
+                found.append(child)
+    return found
 
 
 def new_room() -> str:

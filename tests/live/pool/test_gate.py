@@ -10,7 +10,7 @@ import pytest
 
 from pool.ports import JobEventKind as Kind
 from pool.ports import Offer, Verdict
-from tests.live.pool.stage import AGENT, Keeper, running
+from tests.live.pool.stage import AGENT, Keeper, job_processes, running
 from tests.livekit_server import LiveKitServer
 
 pytestmark = [pytest.mark.anyio, pytest.mark.needs("livekit-server")]
@@ -99,9 +99,8 @@ async def test_a_job_ended_before_it_is_launched_never_joins(
 async def test_a_frozen_process_that_gets_a_job_is_killed(livekit_server: LiveKitServer) -> None:
     """A stopped idle process takes a job and never enters (fact 63): its time is bounded."""
     async with running(livekit_server, BEEPER, slots=1, enter_timeout=0.5) as stage:
-        for child in psutil.Process().children(recursive=True):
-            if "forkserver" in " ".join(child.cmdline()) and not child.children():
-                child.send_signal(signal.SIGSTOP)
+        for idle in job_processes():
+            idle.send_signal(signal.SIGSTOP)
         room = await stage.dispatch()
         exited = await stage.keeper.event(room, Kind.EXITED)
         assert exited.detail == "-9"

@@ -14,7 +14,7 @@ import psutil
 import pytest
 
 from pool.ports import JobEventKind as Kind
-from tests.live.pool.stage import AGENT, running
+from tests.live.pool.stage import AGENT, job_processes, running
 from tests.live.processes import descendants, kill_all, survivors
 from tests.livekit_server import LiveKitServer
 
@@ -33,12 +33,22 @@ async def test_closing_leaves_no_process(livekit_server: LiveKitServer) -> None:
     async with running(livekit_server, "tests.live.agents.stubborn", slots=2) as stage:
         room = await stage.dispatch()
         await stage.keeper.event(room, Kind.OPEN)
-        before = [p for p in descendants(os.getpid())[1:] if "forkserver" in " ".join(p.cmdline())]
-        assert len(before) == 3
+        jobs = job_processes()
+        assert len(jobs) == 2
+        forkserver = jobs[0].parent()
+        assert forkserver is not None
         async with asyncio.timeout(6):
             await stage.pool.close(grace=0.5)
-        assert survivors(before, timeout=0.5) == []
+        assert survivors([*jobs, forkserver], timeout=0.5) == []
         assert stage.keeper.kinds(stage.keeper.job_in(room))[-1] is Kind.EXITED
+
+
+async def job_pid(worker: asyncio.StreamReader) -> int:
+    """The pid that the worker prints once its job is in the room."""
+    async for line in worker:
+        if line.startswith(b"job "):
+            return int(line.removeprefix(b"job "))
+    raise AssertionError("the worker ended")
 
 
 @pytest.mark.parametrize(
@@ -58,7 +68,7 @@ async def test_jobs_die_with_a_killed_worker(livekit_server: LiveKitServer, agen
     try:
         assert worker.stdout is not None
         async with asyncio.timeout(30):
-            pid = [int(line[4:]) async for line in worker.stdout if line.startswith(b"job ")][0]
+            pid = await job_pid(worker.stdout)
         children = descendants(worker.pid)[1:]
         assert pid in {child.pid for child in children}
         if stop:

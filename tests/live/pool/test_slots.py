@@ -6,24 +6,15 @@ import asyncio
 import contextlib
 from pathlib import Path
 
-import psutil
 import pytest
 
 from pool.ports import JobEventKind as Kind
-from tests.live.pool.stage import new_room, running
+from tests.live.pool.stage import job_processes, new_room, running
+from tests.live.processes import kill_all
 from tests.livekit_server import LiveKitServer
 
 pytestmark = [pytest.mark.anyio, pytest.mark.needs("livekit-server")]
 BEEPER = "tests.live.agents.beeper"
-
-
-def job_process_count() -> int:
-    """Children of the forkserver that runs below this process."""
-    return sum(
-        len(child.children())
-        for child in psutil.Process().children(recursive=True)
-        if "multiprocessing.forkserver" in " ".join(child.cmdline())
-    )
 
 
 async def test_a_burst_fills_the_slots_exactly(livekit_server: LiveKitServer) -> None:
@@ -36,7 +27,7 @@ async def test_a_burst_fills_the_slots_exactly(livekit_server: LiveKitServer) ->
         assert len(stage.keeper.offers) == 3
         capacity = stage.pool.capacity()
         assert (capacity.running, capacity.starting, capacity.warm, capacity.free) == (3, 0, 0, 0)
-        assert job_process_count() == 3  # fact 51: no process for a job that cannot come
+        assert len(job_processes()) == 3  # fact 51: no process for a job that cannot come
 
 
 async def test_a_slot_that_frees_is_taken_again_at_once(livekit_server: LiveKitServer) -> None:
@@ -50,7 +41,7 @@ async def test_a_slot_that_frees_is_taken_again_at_once(livekit_server: LiveKitS
             rooms.append(await stage.dispatch())
             await stage.keeper.event(rooms[-1], Kind.OPEN, timeout=3)
         assert stage.keeper.count(Kind.OPEN) == 12
-        assert job_process_count() == 2
+        assert len(job_processes()) == 2
 
 
 async def test_capacity_is_told_at_every_change(livekit_server: LiveKitServer) -> None:
@@ -66,13 +57,10 @@ async def test_capacity_is_told_at_every_change(livekit_server: LiveKitServer) -
 async def test_killed_idle_processes_are_replaced(livekit_server: LiveKitServer) -> None:
     """All warm processes killed: the pool says that nothing is warm, and soon is as it was (fact 63)."""
     async with running(livekit_server, BEEPER, slots=3) as stage:
-        for child in psutil.Process().children(recursive=True):
-            if "multiprocessing.forkserver" in " ".join(child.cmdline()):
-                for job_process in child.children():
-                    job_process.kill()
+        kill_all(job_processes())
         await stage.keeper.until(lambda: any(c.registered and c.warm == 0 for c in stage.keeper.capacities))
         await stage.warm(3)
-        assert job_process_count() == 3
+        assert len(job_processes()) == 3
 
 
 async def test_a_setup_that_fails_is_not_tried_thirty_times_a_second(

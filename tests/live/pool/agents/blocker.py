@@ -6,10 +6,13 @@ import threading
 
 from livekit.agents import AgentServer, JobContext
 
+from tests.live.agents.sound import publish_voice
+
 server = AgentServer()
 
 
 @server.rtc_session()
 async def entrypoint(ctx: JobContext) -> None:
     await ctx.connect()
+    await publish_voice(ctx.room)
     threading.Event().wait()
