@@ -64,5 +64,6 @@ async def rooms(site: Site, observer: Observer) -> AsyncIterator[Rooms]:
     yield new
     watched = [room for room in made if observer.watches(room)]
     doubled = [observer.describe(room) for room in watched if observer.ever_two(room)]
+    site.livekit.start()  # a test that failed may have left it down
     await site.end(*made)
     assert not doubled, doubled

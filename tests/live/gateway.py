@@ -62,7 +62,6 @@ class Gateway:
         port: int | None = None,
         command: str = "dev",
         env: Mapping[str, str] | None = None,
-        cpus: frozenset[int] | None = None,
     ) -> None:
         self.livekit = livekit
         self.agent = agent
@@ -70,7 +69,6 @@ class Gateway:
         self._module = module
         self._slots = slots
         self._command = command
-        self._cpus = cpus
         self._tmp = tempfile.TemporaryDirectory(prefix="roomkeeper-")
         self._log = Path(self._tmp.name) / "gateway.log"
         self._process: subprocess.Popen[bytes] | None = None
@@ -111,8 +109,6 @@ class Gateway:
                 stdout=log,
                 stderr=subprocess.STDOUT,
             )
-        if self._cpus is not None:
-            os.sched_setaffinity(self._process.pid, self._cpus)
 
     async def start(self) -> Self:
         """Start, and return once `/readyz` says so."""

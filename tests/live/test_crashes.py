@@ -81,14 +81,27 @@ async def test_a_request_is_served_wherever_the_kill_falls(
             await observer.wait_for_agents(room, 1, timeout=1)
 
 
-async def test_requests_wait_in_order_while_no_worker_is_registered(
+async def test_requests_made_before_the_worker_is_registered_wait_in_order(
     site: Site, gateway: Gateway, observer: Observer, rooms: Rooms
 ) -> None:
-    """LiveKit away: requests wait with their place; all are served once the worker is registered again."""
-    site.livekit.kill()
-    asked = [rooms("unregistered") for _ in range(3)]
-    answers = [(await gateway.ask(room)).job for room in asked]
+    """HTTP is served before the pool is up: whoever asks then waits with their place, and is served."""
+    gateway.kill()
+    gateway.launch()
+    await gateway.wait_until("/livez", 200, timeout=SERVED)
+    asked = [rooms("early") for _ in range(3)]
+    answers = [(await gateway.ask(room, wait=0.2)).job for room in asked]
     assert [(a["state"], a["place"]) for a in answers] == [("waiting", 1), ("waiting", 2), ("waiting", 3)]
+    for room in asked:
+        await observer.wait_for_agents(room, 1, timeout=SERVED)
+
+
+async def test_requests_made_while_livekit_is_away_are_served_when_it_is_back(
+    site: Site, gateway: Gateway, observer: Observer, rooms: Rooms
+) -> None:
+    """LiveKit away: requests are taken and wait; once the worker is registered again all are served."""
+    site.livekit.kill()
+    asked = [rooms("away") for _ in range(3)]
+    assert [(await gateway.ask(room)).job["state"] for room in asked] == ["waiting"] * 3
     site.livekit.start()
     for room in asked:
         await observer.wait_for_agents(room, 1, timeout=SERVED)

@@ -84,7 +84,6 @@ async def test_a_webhook_must_be_signed_by_livekit(site: Site, gateway: Gateway)
         "another secret": {"authorization": _signed(body, site.livekit.key, "another-secret")},
         "another key": {"authorization": _signed(body, "another-key", site.livekit.secret)},
         "another body": {"authorization": _signed(body + b" ", site.livekit.key, site.livekit.secret)},
-        "no token": {"authorization": "nonsense"},
     }
     for case, headers in refused.items():
         answer = await gateway.http.post(WEBHOOK, content=body, headers={"authorization": "", **headers})

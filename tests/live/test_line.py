@@ -35,7 +35,7 @@ async def test_rooms_beyond_the_slots_wait_with_their_place_and_are_served_in_or
     taken = [rooms("taken") for _ in range(SLOTS)]
     await asyncio.gather(*(gateway.ask(room, wait=SERVED) for room in taken))
     line = [rooms("line") for _ in range(3)]
-    answers = [(await gateway.ask(room)).job for room in line]
+    answers = [(await gateway.ask(room, wait=0.5)).job for room in line]
     assert [(a["state"], a["place"]) for a in answers] == [("waiting", 1), ("waiting", 2), ("waiting", 3)]
     for number, room in enumerate(line):
         await gateway.ask(taken[number], "stop_agent")
