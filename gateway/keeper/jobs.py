@@ -16,7 +16,7 @@ import structlog
 
 from gateway.keeper.admission import Admission
 from gateway.keeper.model import Claim, End, Stage, State, Want
-from gateway.keeper.plan import STEADY_AFTER
+from gateway.keeper.plan import CLOSED_ON_PURPOSE, STEADY_AFTER
 from gateway.keeper.ports import Clock, Store, StoreUnavailable
 from gateway.keeper.wants import Wants, failed
 from gateway.metrics import Metrics
@@ -24,8 +24,6 @@ from pool.ports import JobEvent, JobEventKind
 
 log = structlog.get_logger(__name__)
 
-# CloseReasons (fact 82) after which the agent is gone on purpose.
-_ON_PURPOSE = frozenset({"user_initiated", "task_completed", "job_shutdown"})
 # DisconnectReasons that are the end of the room, not of the agent.
 _ROOM_ENDED = frozenset({"ROOM_DELETED", "ROOM_CLOSED"})
 # DisconnectReasons that somebody meant.
@@ -70,7 +68,9 @@ def how_it_ended(claim: Claim, event: JobEvent) -> End:
     # and ended well reported that it left, unless the report was lost with the socket: judge by the session.
     if claim.stage in {Stage.ACCEPTED, Stage.LAUNCHED}:
         return End.LOST
-    return End.FINISHED if claim.stage is Stage.ENTERED or claim.close_reason in _ON_PURPOSE else End.DIED
+    return (
+        End.FINISHED if claim.stage is Stage.ENTERED or claim.close_reason in CLOSED_ON_PURPOSE else End.DIED
+    )
 
 
 class Jobs:
@@ -206,7 +206,6 @@ class Jobs:
 
     async def _session_closed(self, claim: Claim, reason: str, now: float) -> None:
         closed = replace(claim, close_reason=reason, closed_at=now)
-        if claim.stage is not Stage.LEAVING and reason not in _ON_PURPOSE:
-            # Deaf from now on (fact 82): spent when its person left, dying when it was an error.
-            closed = replace(closed, stage=Stage.SPENT, since=now)
+        if claim.stage is not Stage.LEAVING:
+            closed = replace(closed, stage=Stage.SPENT, since=now)  # deaf from now on (fact 82)
         await self._store.advance(closed)

@@ -29,6 +29,16 @@ log = structlog.get_logger(__name__)
 
 PASSES_AT_ONCE = 16
 """Rooms that are looked at side by side. A pass is a few calls of some milliseconds each."""
+TELLING_EVENTS = frozenset(
+    {
+        "room_started",
+        "room_finished",
+        "participant_joined",
+        "participant_left",
+        "participant_connection_aborted",
+    }
+)
+"""Webhooks after which a room may need something; tracks, egress and ingress change nothing."""
 CLEAN_LEAVE = frozenset({"CLIENT_INITIATED", "ROOM_DELETED", "ROOM_CLOSED", "PARTICIPANT_REMOVED"})
 
 
@@ -262,6 +272,8 @@ class Keeper:
 
     def hint(self, hint: Hint) -> bool:
         """A webhook came. Never blocks, never fails. True when a room was put into the queue."""
+        if hint.event not in TELLING_EVENTS:
+            return False
         wanted = self._wants.concerns(hint.room)
         if wanted and hint.event == "participant_left" and hint.reason in CLEAN_LEAVE and not hint.person:
             self._reconciler.left_cleanly.setdefault(hint.room, set()).add(hint.identity)

@@ -21,6 +21,11 @@ ROOM_RETURN_TIMEOUT = 30.0
 STEADY_AFTER = 30.0
 """An agent that worked for so long is no crash loop: its next failure is a first one."""
 
+FINISH_GRACE = 3.0
+"""An agent that closed its own session may open another one, as some do to hand over; then it goes on."""
+CLOSED_ON_PURPOSE = frozenset({"user_initiated", "task_completed", "job_shutdown"})
+"""LiveKit's CloseReasons (fact 82) that are the agent's own will."""
+
 RESTARTED = "LiveKit restarted; waiting for the room to come back"
 NOBODY = "waiting for somebody to be in the room"
 
@@ -183,10 +188,8 @@ def _claimed(s: Situation, claim: Claim, rules: KeeperSettings) -> Plan:
             return _and_no_other(s, claim, Plan(want=_joined(want, claim, s.now)))
         case Stage.OPEN:
             return _not_listed(s, claim, rules)
-        case Stage.SPENT if s.seen.people:
-            return _make_leave(s, claim, "the agent's session closed when its person left")
         case Stage.SPENT:
-            return Plan(want=replace(change(want, State.REPLACING, NOBODY, s.now), lacking_since=0.0))
+            return _spent(s, claim)
         case Stage.LEAVING:
             return _make_leave(s, claim, "the agent before this one is leaving")
 
@@ -222,6 +225,18 @@ def _not_listed(s: Situation, claim: Claim, rules: KeeperSettings) -> Plan:
     if s.now < until:
         return Plan(want=want, due=min(until, s.now + 2 * LOOK_SOON))
     return Plan(want=want, actions=[EndJob(claim.job_id, kill=True)], due=s.now + 1.0)
+
+
+def _spent(s: Situation, claim: Claim) -> Plan:
+    """In the room, and its session is closed (fact 82)."""
+    if claim.close_reason in CLOSED_ON_PURPOSE and s.want.asked_at <= claim.closed_at:
+        until = claim.closed_at + FINISH_GRACE
+        if s.now >= until:
+            return finish(s.want, "the agent ended by itself", s.now)  # I5
+        return Plan(want=change(s.want, State.REPLACING, "the agent closed its session", s.now), due=until)
+    if s.seen.people or claim.close_reason == "error":
+        return _make_leave(s, claim, f"the agent's session closed ({claim.close_reason})")
+    return Plan(want=replace(change(s.want, State.REPLACING, NOBODY, s.now), lacking_since=0.0))
 
 
 def _make_leave(s: Situation, claim: Claim, reason: str) -> Plan:

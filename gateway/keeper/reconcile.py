@@ -13,6 +13,7 @@ from gateway.keeper.asks import Asks
 from gateway.keeper.jobs import Jobs
 from gateway.keeper.model import Claim, Job, Seen, Stage, State, Unknown, Want
 from gateway.keeper.plan import (
+    LEAVE_TIMEOUT,
     CreateRoom,
     Dispatch,
     EndJob,
@@ -280,15 +281,18 @@ class Reconciler:
     async def _dismiss(self, claim: Claim, seen: Seen) -> Look:
         """A claim whose want has ended: its job leaves the room."""
         now = self._clock()
-        room_is_gone = seen.room is None or seen.room.sid != claim.sid
+        listed = any(p.identity == claim.identity for p in seen.participants)
         if not self._alive(claim):
             removal = await self._remove(claim.room, RemoveParticipant(claim.identity, "ghost"))
             if removal is not None:
                 return removal
             await self._store.release(claim.job_id)
             return Look(due=now)
-        if room_is_gone and now < claim.since + ROOM_GONE_GRACE and claim.stage is not Stage.LEAVING:
-            return Look(due=claim.since + ROOM_GONE_GRACE)
+        in_room = claim.stage in {Stage.CONNECTED, Stage.OPEN, Stage.SPENT}
+        if in_room and not listed:  # it was put out with its room, and is about to tell
+            marked = replace(claim, stage=Stage.LEAVING, since=now + ROOM_GONE_GRACE - LEAVE_TIMEOUT)
+            await self._store.advance(marked)
+            return Look(due=now + ROOM_GONE_GRACE)
         for action in leave(claim, now):
             match action:
                 case EndJob():

@@ -171,6 +171,10 @@ class FakePool:
         job.deaf = True
         self._tell(job, JobEventKind.SESSION_CLOSED, reason)
 
+    def open_session(self, job: FakeJob) -> None:
+        job.deaf = False
+        self._tell(job, JobEventKind.OPEN)
+
     # ---- a job's life ------------------------------------------------------------------------------
 
     def _launch(self, job: FakeJob) -> None:

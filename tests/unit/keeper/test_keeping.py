@@ -372,3 +372,82 @@ async def test_an_early_request_makes_the_room_and_nobody_coming_ends_it() -> No
         await anyio.sleep(site.settings.empty_timeout + 10)
         assert await site.state(job) is State.FINISHED
         assert await site.livekit.rooms() == []
+
+
+async def test_an_agent_that_closes_its_own_session_has_finished_though_it_stays() -> None:
+    """I5, I7: closed by its own will is an end, and a closed session is not `joined`."""
+    async with a_site() as site, site.running():
+        site.person()
+        job = await site.ask()
+        await site.served()
+        await anyio.sleep(1)
+        site.pool.close_session(site.pool.of("r"), "user_initiated")
+        await anyio.sleep(1)
+        assert await site.state(job) is State.REPLACING
+        await anyio.sleep(30)
+        assert await site.state(job) is State.FINISHED
+        assert site.observer.agents("r") == []
+        assert len(site.observer.arrived["r"]) == 1
+
+
+async def test_an_agent_that_opens_another_session_goes_on() -> None:
+    """Some hand over from one session to the next."""
+    async with a_site() as site, site.running():
+        site.person()
+        job = await site.ask()
+        first = await site.served()
+        await anyio.sleep(1)
+        running = site.pool.of("r")
+        site.pool.close_session(running, "user_initiated")
+        await anyio.sleep(2)
+        site.pool.open_session(running)
+        await anyio.sleep(30)
+        assert await site.state(job) is State.JOINED
+        assert site.observer.agents("r") == [first]
+
+
+async def test_an_ask_after_the_agent_closed_its_session_brings_another_one() -> None:
+    """I5: somebody asked after that end."""
+    async with a_site() as site, site.running():
+        site.person()
+        await site.ask()
+        first = await site.served()
+        await anyio.sleep(1)
+        site.pool.close_session(site.pool.of("r"), "user_initiated")
+        await anyio.sleep(1)
+        again = await site.ask()
+        await site.until(lambda: site.observer.agents("r") not in ([first], []), within=2)
+        await anyio.sleep(1)
+        assert await site.state(again) is State.JOINED
+        assert site.observer.most["r"] == 1
+
+
+async def test_a_session_that_closes_with_an_error_again_and_again_is_a_crash_loop() -> None:
+    """Replaced at once the first time, then with a back-off, then given up."""
+    settings = KeeperSettings(default_agent=AGENT, give_up_after=60)
+    async with a_site(settings=settings) as site, site.running():
+        site.person()
+        job = await site.ask()
+        with anyio.move_on_after(180):
+            while True:
+                await site.served(within=1000)
+                await anyio.sleep(0.5)
+                site.pool.close_session(site.pool.of("r"), "error")
+                await anyio.sleep(0.5)
+        assert await site.state(job) is State.GAVE_UP
+        assert 4 < len(site.observer.arrived["r"]) < 15
+        assert site.observer.most["r"] == 1
+
+
+async def test_a_stop_after_a_livekit_restart_is_as_quick_as_before() -> None:
+    """The room has another SID by then; the agent in it is the same."""
+    async with a_site() as site, site.running():
+        site.person()
+        await site.ask()
+        await site.served()
+        await anyio.sleep(1)
+        await site.livekit.restart(down=1.0)
+        await anyio.sleep(10)
+        await site.keeper.stop_agent("r", AGENT)
+        await anyio.sleep(0.2)
+        assert site.observer.agents("r") == []
