@@ -39,7 +39,7 @@ RECEIVERS = ("floor", "starlette_sdk", "fastapi_sdk")
 SECONDS = 4
 WARM_UP_SECONDS = 1
 POOL = 100_000
-"""Webhooks for one round; more than any variant can take in `SECONDS`."""
+"""Webhooks for one round: more than `ours` can take in `SECONDS`."""
 CONNECTIONS = 32
 RATE = 200
 RATE_SECONDS = 5
@@ -68,8 +68,8 @@ async def run(n: int = N) -> tuple[Sequence[Row], Sequence[str]]:
             rows = [_row(name, tally) for name, tally in tallies.items()]
             rows.append(await _with_wants(gateway))
     return rows, [
-        f"{n} rounds of {SECONDS} s for each variant in turn, {CONNECTIONS} connections; medians of the rounds",
-        f"servers on core {SERVER_CPU}, wrk on core {LOAD_CPU}; uvicorn with uvloop and httptools, no access log",
+        f"{n} rounds of {SECONDS} s each, the variants in turn, {CONNECTIONS} connections; medians of the rounds",
+        f"servers on core {SERVER_CPU}, wrk on core {LOAD_CPU}; uvicorn, uvloop, httptools, no access log",
         f"ours_with_wants: {RATE}/s for {RATE_SECONDS} s to {WANTED_ROOMS} rooms that have their agent",
     ]
 
@@ -85,8 +85,10 @@ async def _rounds(n: int, urls: dict[str, str]) -> dict[str, Rounds]:
             for name in order[turn % len(order) :] + order[: turn % len(order)]:
                 await _wrk(urls[name], WARM_UP_SECONDS, _write(Path(folder) / "warm", rooms, POOL // 4))
                 result = await _wrk(urls[name], SECONDS, events)
-                if result["requests"] > POOL:
-                    raise RuntimeError(f"{name} took all {POOL} webhooks: raise POOL")
+                if name == "ours" and result["requests"] > POOL:
+                    raise RuntimeError(
+                        f"more than {POOL} webhooks, and repeated ones cost nothing: raise POOL"
+                    )
                 tally = tallies[name]
                 tally.per_s.append((result["requests"] - result["failed"]) / result["seconds"])
                 tally.p99_ms.append(result["p99_ms"])
@@ -97,17 +99,8 @@ async def _rounds(n: int, urls: dict[str, str]) -> dict[str, Rounds]:
 
 async def _wrk(url: str, seconds: int, events: Path) -> dict[str, float]:
     """One run of wrk; what its script found."""
-    command = [
-        "wrk",
-        "-t1",
-        f"-c{CONNECTIONS}",
-        f"-d{seconds}s",
-        "-s",
-        str(SCRIPT),
-        f"{url}{PATH}",
-        "--",
-        str(events),
-    ]
+    options = ["-t1", f"-c{CONNECTIONS}", f"-d{seconds}s", "-s", str(SCRIPT)]
+    command = ["wrk", *options, f"{url}{PATH}", "--", str(events)]
     done = await asyncio.create_subprocess_exec(*command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
     output, _ = await done.communicate()
     for line in output.decode().splitlines():
@@ -180,13 +173,13 @@ async def _receiver(name: str) -> AsyncIterator[str]:
     options = ["--loop", "uvloop", "--http", "httptools", "--no-access-log", "--log-level", "warning"]
     command = [sys.executable, "-m", "uvicorn", f"bench.receivers:{name}", "--port", str(port), *options]
     with pinned(SERVER_CPU):
-        process = subprocess.Popen(command, cwd=REPOSITORY)
+        process = await asyncio.create_subprocess_exec(*command, cwd=REPOSITORY)
     try:
         await asyncio.to_thread(_wait_for_port, port, 15.0)
         yield f"http://127.0.0.1:{port}"
     finally:
         process.kill()
-        process.wait()
+        await process.wait()
 
 
 def _wait_for_port(port: int, timeout: float) -> None:
