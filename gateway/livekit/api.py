@@ -4,6 +4,7 @@ there, nothing is retried, cached or decided; a fault is the value `Unknown`.
 
 from __future__ import annotations
 
+import asyncio
 import math
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -67,9 +68,7 @@ class LiveKitClient:
     async def __aenter__(self) -> Self:
         listen = aiohttp.TraceConfig()
         listen.on_request_end.append(self._hear_date)
-        self._session = aiohttp.ClientSession(
-            timeout=aiohttp.ClientTimeout(total=self._timeout), trace_configs=[listen]
-        )
+        self._session = aiohttp.ClientSession(trace_configs=[listen])
         self._api = LiveKitAPI(
             self._url,
             self._key,
@@ -174,7 +173,9 @@ class LiveKitClient:
         started = time.monotonic()
         outcome = "cancelled"
         try:
-            answer = await pending
+            # livekit-api 1.2.2 hands aiohttp `timeout=None` with each request: the session's would not count
+            async with asyncio.timeout(self._timeout):
+                answer = await pending
             outcome = "ok"
             return answer
         except FAULTS as error:
