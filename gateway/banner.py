@@ -12,7 +12,6 @@ def banner(settings: Settings, *, agent: str, own_livekit: bool) -> str:
         return ""
     host = "127.0.0.1" if settings.http.host in {"0.0.0.0", "::", ""} else settings.http.host  # noqa: S104
     here = f"http://{host}:{settings.http.port}"
-    named = agent or "(unnamed: comes into every room)"
     livekit = f"{settings.livekit.url} " + (
         "(started for you; its keys are public)"
         if own_livekit
@@ -22,7 +21,7 @@ def banner(settings: Settings, *, agent: str, own_livekit: bool) -> str:
     return f"""
 Roomkeeper    {here}
 LiveKit       {livekit}
-Agent         {named}  from {settings.pool.target}, {settings.pool.slots} slots
+Agent         {agent}  from {settings.pool.target}, {settings.pool.slots} slots
 Probes        {here}/readyz  {here}/metrics  {here}/api/livekit/rooms
 
 Bring the agent into a room, and wait until it is there:

@@ -34,8 +34,8 @@ def roomkeeper(*arguments: str, cwd: Path = ROOT, **env: str) -> subprocess.Comp
 
 
 def claims(token: str) -> dict[str, object]:
-    options = {"verify_signature": False}  # that is checked where tokens are tested
-    read: dict[str, object] = jwt.decode(token.strip(), options=options)
+    # the signature is checked where tokens are tested
+    read: dict[str, object] = jwt.decode(token.strip(), options={"verify_signature": False})
     return read
 
 
