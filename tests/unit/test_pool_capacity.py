@@ -1,0 +1,40 @@
+"""The load that livekit-server sees says exactly whether one more job fits."""
+
+from __future__ import annotations
+
+import pytest
+
+from pool.capacity import load_of
+from pool.compat import LOAD_THRESHOLD
+from pool.ports import Capacity
+
+
+@pytest.mark.parametrize("slots", [1, 2, 3, 7, 40, 1000])
+def test_full_is_above_the_threshold_and_one_free_slot_below(slots: int) -> None:
+    """For every number of jobs that run or start (fact 50)."""
+    for taken in range(slots + 1):
+        running = taken // 2
+        capacity = Capacity(
+            slots=slots, running=running, starting=taken - running, warm=slots - running, node_id="ND_1"
+        )
+        assert (load_of(capacity) < LOAD_THRESHOLD) == (taken < slots)
+
+
+@pytest.mark.parametrize(
+    "capacity",
+    [
+        Capacity(slots=3, warm=0, node_id="ND_1"),
+        Capacity(slots=3, warm=3, node_id="ND_1", draining=True),
+        Capacity(slots=3, warm=3),
+    ],
+    ids=["cold", "draining", "unregistered"],
+)
+def test_what_cannot_take_a_job_is_full(capacity: Capacity) -> None:
+    """Nothing warm (fact 63), draining, or not registered: full, whatever the slots say."""
+    assert load_of(capacity) == 1.0
+
+
+def test_load_grows_with_every_job() -> None:
+    """livekit-server prefers the emptier worker."""
+    loads = [load_of(Capacity(slots=5, running=n, warm=5 - n, node_id="ND_1")) for n in range(6)]
+    assert loads == sorted(set(loads))

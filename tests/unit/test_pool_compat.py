@@ -1,0 +1,183 @@
+"""The private names of livekit-agents that the pool stands on: an upgrade that moves one fails here first."""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import multiprocessing
+import multiprocessing.forkserver
+import os
+import threading
+from collections.abc import Iterable
+
+import pytest
+from livekit import agents
+from livekit.agents import AgentServer, AgentSession, JobContext, JobRequest, WorkerOptions
+from livekit.agents.ipc.job_proc_executor import ProcJobExecutor
+from livekit.agents.ipc.proc_pool import ProcPool
+from livekit.agents.ipc.supervised_proc import SupervisedProc
+
+from pool import compat
+
+
+async def entrypoint(ctx: JobContext) -> None:
+    await ctx.connect()
+
+
+async def other_entrypoint(ctx: JobContext) -> None:
+    await ctx.connect()
+
+
+async def on_request(request: JobRequest) -> None:
+    await request.accept()
+
+
+def missing(names: Iterable[str], there: Iterable[str]) -> set[str]:
+    return set(names) - set(there)
+
+
+def parameters(function: object) -> list[str]:
+    return list(inspect.signature(function).parameters)  # type: ignore[arg-type]
+
+
+def test_the_version_is_the_one_that_was_read() -> None:
+    """Every fact about private names was read in this minor version."""
+    assert agents.__version__.startswith("1.8.")
+
+
+def test_an_agent_server_has_the_attributes_that_are_set_on_it() -> None:
+    """Those that exist from its construction on."""
+    names = (
+        "_agent_name _entrypoint_fnc _request_fnc _host _port _prometheus_multiproc_dir _preload_modules "
+        "_connection_failed _draining"
+    )
+    assert not missing(names.split(), vars(AgentServer()))
+
+
+def test_a_run_makes_what_is_read_and_set_later() -> None:
+    """Those that `run()` creates anew, the pool of processes before its first await among them."""
+    code = AgentServer.run.__code__
+    names = "_proc_pool _reserved_slots _worker_load _conn_task _load_task _job_lifecycle_tasks"
+    assert not missing(names.split(), code.co_names)
+
+
+def test_one_call_of_run_ws_spans_one_registered_connection() -> None:
+    """It is called with the websocket, on the instance, after the registration."""
+    source = inspect.getsource(AgentServer._connection_task)
+    assert parameters(AgentServer._run_ws) == ["self", "ws"]
+    assert source.index("self._handle_register(") < source.index("await self._run_ws(ws)")
+
+
+def test_the_load_is_asked_of_one_method() -> None:
+    """Availability and status both go through `_get_effective_load`, called on the instance."""
+    for method in (AgentServer._is_available, AgentServer._update_worker_status):
+        assert "_get_effective_load" in method.__code__.co_names
+    assert parameters(AgentServer._get_effective_load) == ["self"]
+
+
+def test_offers_are_reserved_before_they_are_answered() -> None:
+    """`_reserved_slots` counts an offer before the request function runs, until its task is done."""
+    source = inspect.getsource(AgentServer._answer_availability)
+    assert source.index("_reserved_slots += 1") < source.index("await self._request_fnc(")
+    assert "_reserved_slots -= 1" in source
+
+
+def test_the_process_pool_has_the_names_that_are_used() -> None:
+    """Queue, target, early registration, events."""
+    assert not missing(["_warmed_proc_queue", "_idle_ready"], ProcPool.__init__.__code__.co_names)
+    assert parameters(ProcPool.set_target_idle_processes) == ["self", "num_idle_processes"]
+    source = inspect.getsource(ProcPool)
+    assert "self._target_idle_processes = num_idle_processes" in source
+    for event in ("created", "started", "ready", "job_launched", "closed"):
+        assert f'"process_{event}"' in source
+
+
+def test_a_job_process_tells_pid_exit_code_and_job() -> None:
+    """All public, on a class that is not."""
+    assert issubclass(ProcJobExecutor, SupervisedProc)
+    for name in ("pid", "exitcode", "running_job"):
+        assert isinstance(inspect.getattr_static(ProcJobExecutor, name), property)
+    assert inspect.iscoroutinefunction(ProcJobExecutor.aclose)
+
+
+def test_the_session_has_the_public_names_that_the_child_follows() -> None:
+    """The state, the close event's reason, and the primary session."""
+    assert isinstance(inspect.getattr_static(AgentSession, "agent_state"), property)
+    assert isinstance(inspect.getattr_static(JobContext, "primary_session"), property)
+    assert "reason" in agents.CloseEvent.model_fields
+    assert "new_state" in agents.AgentStateChangedEvent.model_fields
+
+
+def test_the_users_on_request_is_told_from_the_default_one() -> None:
+    """`WorkerOptions` fills in upstream's accept-all: that is no wish of the user's."""
+    plain = AgentServer()
+    plain.rtc_session(entrypoint)
+    old = AgentServer.from_server_options(WorkerOptions(entrypoint_fnc=entrypoint))
+    own = AgentServer()
+    own.rtc_session(entrypoint, on_request=on_request)
+    assert [compat.on_request(server) for server in (plain, old, own)] == [None, None, on_request]
+
+
+def test_the_setters_set_what_upstream_reads() -> None:
+    """What is put in comes out again."""
+    server = AgentServer()
+    server.rtc_session(entrypoint, agent_name="anna")
+    compat.set_entrypoint(server, other_entrypoint)
+    assert compat.entrypoint(server) is other_entrypoint
+    assert compat.agent_name(server) == "anna"
+    compat.preload(server, "pool.forkserver")
+    compat.preload(server, "pool.forkserver")
+    assert compat.processes(server) is None
+    assert compat.reserved(server) == 0
+
+
+def test_the_forkserver_has_the_names_that_end_it() -> None:
+    """CPython's own, as its unit tests use them."""
+    forkserver = multiprocessing.forkserver._forkserver
+    assert hasattr(forkserver, "_forkserver_pid")
+    assert hasattr(forkserver, "_stop")
+
+
+def test_an_exit_code_is_read_by_one_thread_only() -> None:
+    """A process that is joined by one thread and polled by others has its own exit code (fact 37)."""
+    compat.read_exit_codes_once()
+    compat.read_exit_codes_once()
+    context = multiprocessing.get_context("forkserver")
+    codes: list[int | None] = []
+
+    def run(process: multiprocessing.process.BaseProcess) -> None:
+        process.join()
+        codes.append(process.exitcode)
+
+    for _ in range(8):
+        processes = [context.Process(target=os.getpid) for _ in range(4)]
+        for process in processes:
+            process.start()
+        threads = [threading.Thread(target=run, args=(process,)) for process in processes]
+        for thread in threads:
+            thread.start()
+        while any(thread.is_alive() for thread in threads):
+            multiprocessing.active_children()  # polls every process, as each start of one does
+    assert codes == [0] * 32
+
+
+@pytest.fixture
+def loop() -> Iterable[asyncio.AbstractEventLoop]:
+    loop = asyncio.new_event_loop()
+    yield loop
+    loop.close()
+
+
+def test_a_connection_that_ends_is_told(loop: asyncio.AbstractEventLoop) -> None:
+    """Upstream has no event for it: whatever ends `_run_ws`, the callback hears of it."""
+    server = AgentServer()
+    heard: list[str] = []
+
+    async def broken(ws: object) -> None:
+        raise ConnectionError
+
+    server._run_ws = broken  # type: ignore[method-assign]
+    compat.on_connection_lost(server, lambda: heard.append("lost"))
+    with pytest.raises(ConnectionError):
+        loop.run_until_complete(server._run_ws(None))
+    assert heard == ["lost"]
