@@ -80,7 +80,7 @@ class JobEventKind(StrEnum):
     LEFT = "left"
     """The child left the room for good; `detail` is LiveKit's DisconnectReason ("CLIENT_INITIATED", ...)."""
     EXITED = "exited"
-    """The process is gone; `detail` is the exit code as text. Always the last event of a job that was launched."""
+    """The process is gone; `detail` is the exit code as text. Always the last event of a launched job."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -106,7 +106,8 @@ class Capacity:
     warm: int = 0
     """Processes that are ready for a job."""
     node_id: str = ""
-    """LiveKit's node id of the present registration; "" while not registered. New at every server start (fact 84)."""
+    """LiveKit's node id of the present registration; "" while not registered. New at every start of the
+    server (fact 84)."""
     draining: bool = False
 
     @property
@@ -127,7 +128,7 @@ class Listener(Protocol):
     def on_job(self, event: JobEvent) -> None: ...
 
     def on_capacity(self, capacity: Capacity) -> None:
-        """Called whenever a figure changed: a worker registered or was lost, a slot freed, a process got warm."""
+        """Called when a figure changed: a worker registered or was lost, a slot freed, a process got warm."""
 
 
 class Workers(Protocol):
