@@ -1,0 +1,172 @@
+"""What is told about a job comes in order, whatever order upstream's events and the reports come in."""
+
+from __future__ import annotations
+
+import asyncio
+import subprocess
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from pool.jobs import Jobs
+from pool.ports import JobEvent, Offer, Verdict
+from pool.ports import JobEventKind as Kind
+from pool.reports import Report, Wire
+from pool.tasks import Tasks
+
+pytestmark = pytest.mark.anyio
+
+
+@pytest.fixture
+def anyio_backend() -> str:
+    """The pool is asyncio's, as livekit-agents is."""
+    return "asyncio"
+
+
+class Sure:
+    """A gate that grants and confirms everything."""
+
+    async def claim(self, offer: Offer) -> Verdict:
+        return Verdict.GRANTED
+
+    async def identify(self, job_id: str, identity: str) -> bool:
+        return True
+
+    async def confirm(self, job_id: str) -> bool:
+        return True
+
+
+@dataclass
+class Process:
+    """A job process as its parent sees it, by the rules of livekit-agents' executor."""
+
+    pid: int
+    running_job: Any = None
+    exitcode: int | None = None
+    closed: asyncio.Event = field(default_factory=asyncio.Event)
+
+    def take(self, job_id: str) -> None:
+        self.running_job = SimpleNamespace(job=SimpleNamespace(id=job_id, room=SimpleNamespace(name="r")))
+
+    async def aclose(self) -> None:
+        self.closed.set()
+
+
+@dataclass
+class Scene:
+    jobs: Jobs
+    events: list[JobEvent]
+    process: Any
+    wire: Wire
+
+    @property
+    def kinds(self) -> list[Kind]:
+        return [event.kind for event in self.events]
+
+    def report(self, kind: Kind | None, detail: str = "") -> None:
+        self.wire.pid = self.process.pid
+        self.jobs.heard(self.wire, Report(pid=self.process.pid, job_id="J", kind=kind, detail=detail))
+
+    def hang_up(self) -> None:
+        self.wire.connection_lost(None)
+
+
+@pytest.fixture
+def pid() -> Iterator[int]:
+    """A process that may be killed."""
+    with subprocess.Popen(["sleep", "60"]) as child:
+        yield child.pid
+        child.kill()
+
+
+@pytest.fixture
+async def scene(pid: int) -> Scene:
+    """An idle process that has said hello."""
+    events: list[JobEvent] = []
+    jobs = Jobs(
+        gate=Sure(),
+        tell=events.append,
+        changed=lambda: None,
+        tasks=Tasks(),
+        enter_timeout=30,
+        end_timeout=30,
+    )
+    scene = Scene(jobs, events, Process(pid), Wire(jobs.heard, jobs.lost))
+    jobs.process_started(scene.process)
+    scene.report(None)
+    return scene
+
+
+async def test_the_exit_waits_for_what_the_process_had_said(scene: Scene) -> None:
+    """The process is seen dead before its last report is read: EXITED comes last all the same."""
+    scene.process.take("J")
+    scene.jobs.launched(scene.process)
+    scene.report(Kind.ENTERED)
+    scene.process.exitcode = 0
+    scene.jobs.process_closed(scene.process)
+    scene.report(Kind.LEFT, "CLIENT_INITIATED")
+    scene.hang_up()
+    assert scene.kinds == [Kind.LAUNCHED, Kind.ENTERED, Kind.LEFT, Kind.EXITED]
+    assert not scene.jobs.runs("J")
+
+
+async def test_the_exit_waits_for_the_process(scene: Scene) -> None:
+    """A connection that ends first says nothing yet about the exit code."""
+    scene.process.take("J")
+    scene.jobs.launched(scene.process)
+    scene.hang_up()
+    assert scene.kinds == [Kind.LAUNCHED]
+    scene.process.exitcode = -9
+    scene.jobs.process_closed(scene.process)
+    assert [(e.kind, e.detail) for e in scene.events[1:]] == [(Kind.EXITED, "-9")]
+
+
+async def test_the_exit_does_not_wait_for_a_grandchild_for_ever(scene: Scene) -> None:
+    """Something that holds the dead process's socket open delays EXITED by a second at most."""
+    scene.process.take("J")
+    scene.jobs.launched(scene.process)
+    scene.jobs.process_closed(scene.process)
+    async with asyncio.timeout(3):
+        await scene.jobs.wait_idle()
+    assert scene.kinds == [Kind.LAUNCHED, Kind.EXITED]
+
+
+async def test_a_report_that_overtakes_the_launch_makes_it_known(scene: Scene) -> None:
+    """ENTERED read before upstream's event: LAUNCHED is told first, and once."""
+    scene.jobs.offered("J")
+    scene.process.take("J")
+    scene.report(Kind.ENTERED)
+    scene.jobs.launched(scene.process)
+    assert scene.kinds == [Kind.LAUNCHED, Kind.ENTERED]
+    assert (scene.jobs.pending, scene.jobs.running) == (0, 1)
+
+
+async def test_an_end_before_the_launch_is_carried_out_at_the_launch(scene: Scene) -> None:
+    """LiveKit may assign the job all the same (fact 53)."""
+    scene.jobs.offered("J")
+    scene.jobs.end("J", kill=False)
+    assert scene.jobs.unwanted("J")
+    scene.process.take("J")
+    scene.jobs.launched(scene.process)
+    async with asyncio.timeout(3):
+        await scene.process.closed.wait()
+
+
+async def test_a_job_is_known_from_the_offer_to_the_exit(scene: Scene) -> None:
+    """`runs` counts a job that is accepted and not launched yet."""
+    assert not scene.jobs.runs("J")
+    scene.jobs.offered("J")
+    assert scene.jobs.runs("J")
+    scene.jobs.failed("J", Kind.UNASSIGNED, "nobody knows")
+    assert not scene.jobs.runs("J")
+    assert scene.kinds == [Kind.UNASSIGNED]
+
+
+async def test_an_unknown_job_is_ignored(scene: Scene) -> None:
+    """Ending it does nothing; its reports are no events."""
+    scene.jobs.end("another", kill=True)
+    scene.report(Kind.OPEN)
+    assert scene.events == []
