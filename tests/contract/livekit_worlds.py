@@ -40,6 +40,12 @@ class World(Protocol):
 
     async def join(self, room: str, identity: str, *, agent: str | None = None) -> Client: ...
 
+    def kill(self) -> None:
+        """kill -9 of the server."""
+
+    def start(self, *, after: float) -> None:
+        """The server is back, `after` seconds later; returns once it answers."""
+
 
 async def eventually(ask: Callable[[], Awaitable[T]], holds: Callable[[T], bool]) -> T:
     """Ask until it holds; the last answer is returned either way, for the assertion to show."""
@@ -69,6 +75,12 @@ class FakeWorld:
 
     async def join(self, room: str, identity: str, *, agent: str | None = None) -> Client:
         return FakeClient(self.livekit, self.livekit.join(room, identity, agent=agent))
+
+    def kill(self) -> None:
+        self.livekit.kill()
+
+    def start(self, *, after: float) -> None:
+        self.livekit.start(after=after)
 
 
 class RealClient:
@@ -100,6 +112,12 @@ class RealWorld:
         await client.connect(self._server.url, token.to_jwt())
         self._clients.append(RealClient(client))
         return self._clients[-1]
+
+    def kill(self) -> None:
+        self._server.kill()
+
+    def start(self, *, after: float) -> None:
+        self._server.start()
 
     async def aclose(self) -> None:
         for client in self._clients:
