@@ -11,10 +11,15 @@ from collections import Counter
 from collections.abc import Iterator
 
 import pytest
+from hypothesis import settings
 
 from tests.livekit_server import LiveKitServer
 
 os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")  # fact 36: before anything imports onnxruntime
+
+# A busy machine is no counterexample.
+settings.register_profile("roomkeeper", deadline=None)
+settings.load_profile("roomkeeper")
 
 _MISSING: pytest.StashKey[Counter[str]] = pytest.StashKey()
 

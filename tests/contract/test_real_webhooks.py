@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -18,6 +19,8 @@ from tests.livekit_server import KEY, SECRET, LiveKitServer
 pytestmark = [pytest.mark.anyio, pytest.mark.needs("livekit-server")]
 
 PATIENCE = 15.0
+NOISE = random.Random(0).randbytes(960)
+"""10 ms of 16-bit sound."""
 
 
 @pytest.fixture
@@ -33,6 +36,7 @@ class Received:
     bodies: list[tuple[bytes, str]] = field(default_factory=list)
     failing: bool = False
     """Answer 503, so that LiveKit tries again (fact 24)."""
+    published: anyio.Event = field(default_factory=anyio.Event)
     finished: anyio.Event = field(default_factory=anyio.Event)
 
     async def take(self, request: web.Request) -> web.Response:
@@ -47,6 +51,8 @@ class Received:
         if self.failing:
             self.failing = False
             return web.Response(status=503)
+        if event.event == "track_published":
+            self.published.set()
         if event.event == "room_finished":
             self.finished.set()
         return web.Response()
@@ -68,8 +74,8 @@ async def receiver() -> AsyncIterator[Received]:
         await runner.cleanup()
 
 
-async def call(server: LiveKitServer, room: str) -> None:
-    """A person joins, publishes a track, and leaves."""
+async def call(server: LiveKitServer, room: str, received: Received) -> None:
+    """A person joins, publishes a track, and leaves once LiveKit has told of it; returns at the room's end."""
     token = (
         api.AccessToken(KEY, SECRET)
         .with_identity("user-1")
@@ -79,18 +85,23 @@ async def call(server: LiveKitServer, room: str) -> None:
     )
     client = rtc.Room()
     await client.connect(server.url, token.to_jwt())
-    track = rtc.LocalAudioTrack.create_audio_track("mic", rtc.AudioSource(48_000, 1))
-    await client.local_participant.publish_track(track)
+    microphone = rtc.AudioSource(48_000, 1)
+    await client.local_participant.publish_track(
+        rtc.LocalAudioTrack.create_audio_track("microphone", microphone)
+    )
+    with anyio.fail_after(PATIENCE):
+        while not received.published.is_set():  # LiveKit tells of a track when its media arrives
+            await microphone.capture_frame(rtc.AudioFrame(NOISE, 48_000, 1, 480))
     await client.disconnect()
+    with anyio.fail_after(PATIENCE):
+        await received.finished.wait()
 
 
 async def test_every_webhook_of_a_calls_life_is_accepted() -> None:
     """From room_started to room_finished: signature, digest, clock and shape are as we expect (fact 25)."""
     async with receiver() as received:
         with LiveKitServer(webhook_urls=[received.url], extra={"room": {"departure_timeout": 1}}) as server:
-            await call(server, "room-1")
-            with anyio.fail_after(PATIENCE):
-                await received.finished.wait()
+            await call(server, "room-1", received)
 
     assert received.refused == []
     kinds = [e.event for e in received.events]
@@ -114,9 +125,7 @@ async def test_a_retry_carries_the_same_id() -> None:
     async with receiver() as received:
         received.failing = True
         with LiveKitServer(webhook_urls=[received.url], extra={"room": {"departure_timeout": 1}}) as server:
-            await call(server, "room-1")
-            with anyio.fail_after(PATIENCE):
-                await received.finished.wait()
+            await call(server, "room-1", received)
 
     seen = SeenIds()
     repeated = [e.event for e in received.events if seen.repeated(e.id, 0.0)]
@@ -127,9 +136,7 @@ async def test_a_real_webhook_on_another_body_is_refused() -> None:
     """A captured header signs nothing else."""
     async with receiver() as received:
         with LiveKitServer(webhook_urls=[received.url], extra={"room": {"departure_timeout": 1}}) as server:
-            await call(server, "room-1")
-            with anyio.fail_after(PATIENCE):
-                await received.finished.wait()
+            await call(server, "room-1", received)
 
     (first, authorization), (other, _) = received.bodies[:2]
     with pytest.raises(Rejected) as refused:
