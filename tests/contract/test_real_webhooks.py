@@ -75,7 +75,7 @@ async def receiver() -> AsyncIterator[Received]:
 
 
 async def call(server: LiveKitServer, room: str, received: Received) -> None:
-    """A person joins, publishes a track, and leaves once LiveKit has told of it; returns at the room's end."""
+    """A person joins, publishes a track, leaves once LiveKit has told of it; returns at the room's end."""
     token = (
         api.AccessToken(KEY, SECRET)
         .with_identity("user-1")
