@@ -23,10 +23,14 @@ SETUP_BACKOFF_MAX = 10.0
 
 
 def load_of(capacity: Capacity) -> float:
-    """Load on LiveKit's scale: full is above its threshold of 0.7, one free slot is below (fact 50)."""
-    if capacity.free == 0:
-        return 1.0
+    """Load on LiveKit's scale: full is above its threshold of 0.7, one free slot is below (fact 50).
+
+    A free slot whose process is not warm yet counts: who waits for `Capacity.free` then finds that
+    livekit-server has long heard of it, and a job that comes earlier waits for its process.
+    """
     taken = capacity.running + capacity.starting
+    if capacity.draining or taken >= capacity.slots:
+        return 1.0
     return compat.LOAD_THRESHOLD * taken / capacity.slots + _JUST_ABOVE
 
 
@@ -125,7 +129,11 @@ class Slots:
         )
 
     def load(self) -> float:
-        return load_of(self.measure())
+        """What livekit-server is told, and what decides about an offer."""
+        now = self.measure()
+        if self._setup_failures and now.warm == 0:
+            return 1.0  # fact 63: there would be no process for the job
+        return load_of(now)
 
     def changed(self) -> None:
         """Something may have changed: if so, say it to everybody. In the event loop."""
