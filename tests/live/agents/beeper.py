@@ -6,7 +6,7 @@ from livekit.agents import AgentServer, JobContext, cli
 
 from tests.live.agents.sound import beep, publish_voice
 
-server = AgentServer()
+server = AgentServer(port=0)  # its health port; 8081 by default, and taken by the next one
 
 
 @server.rtc_session()

@@ -22,7 +22,7 @@ from livekit.agents import (
 )
 from livekit.agents.types import DEFAULT_API_CONNECT_OPTIONS
 
-server = AgentServer()
+server = AgentServer(port=0)  # its health port; 8081 by default, and taken by the next one
 GOODBYE = "goodbye"
 
 
