@@ -256,9 +256,8 @@ class Pool:
 
     async def _close(self, grace: float) -> None:
         self._slots.drain()
-        if self._server is not None:
+        if self._running is not None:
             await self._end_server(grace)
-        if self._running is not None and not self._running.done():
             self._running.cancel()
         await self._tasks.cancel(AFTER_KILL)
         if self._reports is not None:
