@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import functools
+import gc
 import importlib
 import socket
 import sys
@@ -74,6 +75,8 @@ async def _run(settings: Settings, listener: socket.socket, own_livekit: bool) -
             clock=clock,
         )
         async with _run_pool(pool, signals), _run_keeper(keeper):
+            gc.collect()
+            gc.freeze(); gc.set_threshold(100000, 50, 1000)  # what the imports left is there to stay: it need not be looked through again and again
             front.open(build(_parts(settings, keeper, pool, livekit, metrics, signals)))
             sys.stdout.write(banner(settings, own_livekit=own_livekit, agent=pool.agent))
             sys.stdout.flush()

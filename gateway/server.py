@@ -72,6 +72,7 @@ class Server(uvicorn.Server):
                 log_config=None,
                 access_log=False,
                 server_header=False,
+                proxy_headers=False,  # nothing here asks who the client is
                 timeout_graceful_shutdown=int(LAST_REQUESTS),
             )
         )

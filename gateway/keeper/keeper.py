@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 import anyio
+import msgspec
 import structlog
 
 from gateway.keeper.admission import Admission
@@ -42,8 +43,7 @@ TELLING_EVENTS = frozenset(
 CLEAN_LEAVE = frozenset({"CLIENT_INITIATED", "ROOM_DELETED", "ROOM_CLOSED", "PARTICIPANT_REMOVED"})
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Hint:
+class Hint(msgspec.Struct, frozen=True, kw_only=True):
     """What a webhook says happened. Only ever makes the keeper look (I6)."""
 
     event: str

@@ -22,6 +22,8 @@ class Policy:
 
     def agents_for(self, room: str) -> tuple[str, ...]:
         """The agents that a room of this name wants by setting."""
+        if not self.patterns:
+            return ()
         return tuple(
             dict.fromkeys(
                 agent or self.default_agent for glob, agent in self.patterns if fnmatchcase(room, glob)

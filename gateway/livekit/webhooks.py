@@ -14,6 +14,7 @@ from base64 import urlsafe_b64encode
 from binascii import a2b_base64
 from collections import OrderedDict
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Literal
 
 import msgspec
@@ -72,7 +73,7 @@ class Event(msgspec.Struct, frozen=True, rename="camel"):
     participant: EventParticipant | None = None
 
 
-class _Header(msgspec.Struct):
+class _Header(msgspec.Struct, frozen=True):
     alg: str
     crit: object = None
 
@@ -115,7 +116,7 @@ def _signed_claims(authorization: str | None, keys: Mapping[str, str]) -> _Claim
         token = authorization.removeprefix("Bearer ").encode("ascii")
         signed, _, signature = token.rpartition(b".")
         header, payload = signed.split(b".")
-        head = _header.decode(_unpad(header))
+        head = _head(header)
         claims = _claims.decode(_unpad(payload))
     except (ValueError, RecursionError, msgspec.DecodeError):
         raise Rejected("malformed", "the Authorization header is no JWT of LiveKit's") from None
@@ -139,6 +140,12 @@ def _check_times(claims: _Claims, now: float) -> None:
         raise Rejected("expired", "the signature has expired: is this machine's clock right?")
     if max(claims.nbf, claims.iat) > now + LEEWAY:
         raise Rejected("not_yet_valid", "signed in the future: is this machine's clock right?")
+
+
+@lru_cache(maxsize=16)
+def _head(segment: bytes) -> _Header:
+    """LiveKit's tokens all have the same header: decoded once."""
+    return _header.decode(_unpad(segment))
 
 
 _URLSAFE = bytes.maketrans(b"-_+/", b"+/!!")  # the plain alphabet's own two become invalid
