@@ -10,6 +10,8 @@ import contextlib
 import time
 from collections.abc import Sequence
 
+import psutil
+
 from bench.report import Row
 from bench.sides import Side, clear, ours, stock
 from bench.time_to_agent import Tally, row
@@ -24,6 +26,11 @@ TIMEOUT = 30.0
 SLOTS = 44
 LOOK_EVERY = 0.25
 """Seconds between two looks of the observer at a room: 40 rooms at its usual pace would be load by itself."""
+
+
+CALM_SECONDS = 2.0
+CALM_PERCENT = 25.0
+CALM_TRIES = 10
 
 
 async def run(n: int = N) -> tuple[Sequence[Row], Sequence[str]]:
@@ -47,10 +54,21 @@ async def one_burst(side: Side, tally: Tally) -> None:
     side.observer.watch(*rooms)
     async with contextlib.AsyncExitStack() as stack:
         people = [await stack.enter_async_context(side.site.person(room)) for room in rooms]
+        await calm()
         turn = asyncio.Semaphore(AT_ONCE)
         await asyncio.gather(*(one_room(side, person, turn, tally) for person in people))
         tally.doubled += sum(side.observer.ever_two(room) for room in rooms)
     await clear(side, *rooms)
+
+
+async def calm() -> None:
+    """Return when the machine is quiet: for some seconds after joining the clients are busy themselves.
+
+    Both sides would suffer; stock, which sheds by CPU load, would lose the more.
+    """
+    for _ in range(CALM_TRIES):
+        if await asyncio.to_thread(psutil.cpu_percent, CALM_SECONDS) < CALM_PERCENT:
+            return
 
 
 async def one_room(side: Side, person: Person, turn: asyncio.Semaphore, tally: Tally) -> None:
