@@ -28,7 +28,7 @@ from gateway.keeper.ports import Store, StoreUnavailable
 from gateway.livekit.api import LiveKitClient
 from gateway.metrics import Metrics
 from gateway.server import Front, Signals, serve
-from gateway.settings import DEFAULT_AGENT, LiveKitSettings, Settings
+from gateway.settings import DEFAULT_AGENT, LiveKitSettings, PoolSettings, Settings
 from gateway.store.sqlite import open_store
 from gateway.wiring import LateKeeper
 from pool.errors import PoolError
@@ -65,7 +65,7 @@ async def _run(settings: Settings, listener: socket.socket, own_livekit: bool) -
         await _end_leftovers(store)
         late = LateKeeper()
         pool = await _load_pool(settings, late)
-        settings = _with_default_agent(settings, pool.agent)
+        settings = _with_agent(settings, pool.agent, everywhere=pool.nameless)
         keeper = late.keeper = Keeper(
             store=store,
             livekit=livekit,
@@ -76,7 +76,7 @@ async def _run(settings: Settings, listener: socket.socket, own_livekit: bool) -
         )
         async with _run_pool(pool, signals), _run_keeper(keeper):
             gc.collect()
-            gc.freeze(); gc.set_threshold(100000, 50, 1000)  # what the imports left is there to stay: it need not be looked through again and again
+            gc.freeze()  # what the imports left stays: it need not be looked through again and again
             front.open(build(_parts(settings, keeper, pool, livekit, metrics, signals)))
             sys.stdout.write(banner(settings, own_livekit=own_livekit, agent=pool.agent))
             sys.stdout.flush()
@@ -116,11 +116,18 @@ async def _load_pool(settings: Settings, late: LateKeeper) -> Pool:
     return pool
 
 
-def _with_default_agent(settings: Settings, agent: str) -> Settings:
-    """The agent asked for by default is the one that runs here, unless LIVEKIT_AGENT_NAME says another."""
-    if settings.keeper.default_agent != DEFAULT_AGENT or not agent:
-        return settings
-    return replace(settings, keeper=replace(settings.keeper, default_agent=agent))
+def _with_agent(settings: Settings, agent: str, *, everywhere: bool) -> Settings:
+    """The agent asked for by default is the one that runs here, unless LIVEKIT_AGENT_NAME says another.
+
+    One without any name would, as a stock worker, join every room: so every room wants it, unless
+    ROOMKEEPER_ROOMS says which. The built-in agent is the exception: it is there to be asked for.
+    """
+    keeper = settings.keeper
+    if keeper.default_agent == DEFAULT_AGENT and agent:
+        keeper = replace(keeper, default_agent=agent)
+    if everywhere and not keeper.room_patterns and settings.pool.target != PoolSettings.target:
+        keeper = replace(keeper, room_patterns=(("*", agent),))
+    return replace(settings, keeper=keeper)
 
 
 def _parts(

@@ -39,6 +39,11 @@ def agent_name(server: AgentServer) -> str:
     return server._agent_name
 
 
+def name_agent(server: AgentServer, name: str) -> None:
+    """Give it a name, as `rtc_session(agent_name=...)` does."""
+    server._agent_name = name
+
+
 def entrypoint(server: AgentServer) -> Entrypoint | None:
     """The function given to `rtc_session`, None when there was none."""
     return server._entrypoint_fnc

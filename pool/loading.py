@@ -10,38 +10,47 @@ import os
 import sys
 from pathlib import Path
 from types import ModuleType
+from weakref import WeakSet
 
 from livekit.agents import AgentServer, WorkerOptions
 
 from pool import compat
 from pool.errors import LoadError
 
+_nameless: WeakSet[AgentServer] = WeakSet()
+
 
 def load(target: str, *, default_agent_name: str = "") -> AgentServer:
     """Import the agent that `target` names and return its server, ready to be configured.
 
     `target` is `module:attribute`, `module` (its only `AgentServer`), or the same with `path/to/agent.py`
-    in the module's place. A server without a name of its own gets `default_agent_name`; "" leaves it as
-    the module and the environment say (fact 68). Raises `LoadError`, and whatever the module raises.
+    in the module's place. A server that neither the module nor the environment names (fact 68) gets
+    `default_agent_name`; see `is_nameless`. Raises `LoadError`, and whatever the module raises.
     """
     place, _, attribute = target.partition(":")
     if not place:
         raise LoadError(f"{target!r} names no module: write module:server or path/to/agent.py:server")
-    prepare_environment(default_agent_name)
+    prepare_environment()
     module = _import_file(Path(place)) if place.endswith(".py") else _import_module(place, Path.cwd())
     server = _server(module, attribute, target)
     if compat.entrypoint(server) is None:
         raise LoadError(f"{target!r} has no entrypoint: decorate a function with @server.rtc_session()")
+    if not compat.agent_name(server):
+        compat.name_agent(server, default_agent_name)
+        _nameless.add(server)
     return server
 
 
-def prepare_environment(default_agent_name: str) -> None:
+def is_nameless(server: AgentServer) -> bool:
+    """Whether nobody named it. Such a worker would join every room, were it run by livekit-agents itself."""
+    return server in _nameless
+
+
+def prepare_environment() -> None:
     """Set what livekit-agents and onnxruntime read while they are imported or forked."""
     os.environ["ORT_DISABLE_TELEMETRY"] = "1"  # fact 36
     os.environ.setdefault("LIVEKIT_AGENTS_PRELOAD_LOCAL_INFERENCE", "0")  # fact 39: 60 MB a process
     os.environ.pop("PROMETHEUS_MULTIPROC_DIR", None)  # fact 60
-    if default_agent_name:
-        os.environ["LIVEKIT_AGENT_NAME"] = default_agent_name
 
 
 def _import_file(path: Path) -> ModuleType:

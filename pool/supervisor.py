@@ -89,6 +89,11 @@ class Pool:
         """The worker's agent name; only the default one before `load()`."""
         return self._agent
 
+    @property
+    def nameless(self) -> bool:
+        """Whether neither the module nor the environment names the agent: it is meant for every room."""
+        return self._server is not None and loading.is_nameless(self._server)
+
     def capacity(self) -> Capacity:
         return self._slots.measure()
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from pool import compat
+from pool import compat, loading
 from pool.errors import LoadError
 from pool.loading import load
 
@@ -85,6 +85,23 @@ def test_the_default_name_is_for_servers_without_one(place: Path) -> None:
     write(place / "agent_f.py", options="agent_name='frida'")
     assert compat.agent_name(load("agent_e", default_agent_name="emil")) == "emil"
     assert compat.agent_name(load("agent_f", default_agent_name="emil")) == "frida"
+
+
+def test_a_server_that_nobody_named_is_known_as_such(place: Path) -> None:
+    """It is meant for every room, as it would be stock."""
+    write(place / "agent_n.py")
+    write(place / "agent_o.py", options="agent_name='olga'")
+    assert loading.is_nameless(load("agent_n", default_agent_name="emil"))
+    assert not loading.is_nameless(load("agent_o", default_agent_name="emil"))
+
+
+def test_a_name_from_the_environment_is_a_name(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """LIVEKIT_AGENT_NAME is livekit-agents' own way to name an agent (fact 68)."""
+    monkeypatch.setenv("LIVEKIT_AGENT_NAME", "paula")
+    write(place / "agent_p.py")
+    server = load("agent_p", default_agent_name="emil")
+    assert compat.agent_name(server) == "paula"
+    assert not loading.is_nameless(server)
 
 
 def test_without_a_default_name_the_server_stays_unnamed(place: Path) -> None:
