@@ -5,8 +5,8 @@ from __future__ import annotations
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
 from starlette.middleware.cors import CORSMiddleware
-from starlette.routing import Mount, Route, Router
-from starlette.types import ASGIApp
+from starlette.routing import BaseRoute, Match, Mount, Route, Router
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from gateway.http import jobs, probes, rooms, tokens
 from gateway.http.parts import Parts
@@ -50,4 +50,18 @@ def build(parts: Parts) -> ASGIApp:
     webhook = Webhook(
         keys=parts.keys, hint=parts.keeper.hint, counter=parts.metrics.webhooks, clock=parts.clock
     )
-    return Router([Route(WEBHOOK, webhook), Mount("/", app=api)])
+    return Router([Exactly(WEBHOOK, webhook), Mount("/", app=api)])
+
+
+class Exactly(BaseRoute):
+    """A route to one ASGI callable at one path: without parameters there is nothing to match by pattern."""
+
+    def __init__(self, path: str, app: ASGIApp) -> None:
+        self._path = path
+        self._app = app
+
+    def matches(self, scope: Scope) -> tuple[Match, Scope]:
+        return (Match.FULL, {}) if scope["path"] == self._path else (Match.NONE, {})
+
+    async def handle(self, scope: Scope, receive: Receive, send: Send) -> None:
+        await self._app(scope, receive, send)
