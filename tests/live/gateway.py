@@ -182,9 +182,32 @@ class Gateway:
                 )
             await asyncio.sleep(0.05)
 
+    async def ask_until_taken(self, room: str, *, timeout: float) -> dict[str, Any]:
+        """Ask, as a frontend does, until a gateway that is starting takes the request (503 until then)."""
+        deadline = time.monotonic() + timeout
+        while True:
+            try:
+                answer = await self.ask(room)
+            except httpx.TransportError:
+                answer = None
+            if answer is not None and answer.status != 503:
+                return answer.job
+            if time.monotonic() > deadline:
+                raise AssertionError(f"not taken after {timeout} s: {answer}\n{self.log_tail()}")
+            await asyncio.sleep(0.02)
+
     async def job(self, job_id: str) -> Answer:
         """`GET /api/livekit/job/{id}`."""
         return answer_of(await self.http.get(f"/api/livekit/job/{job_id}"))
+
+    async def wait_for_state(self, job_id: str, state: str, *, timeout: float) -> dict[str, Any]:
+        """The job once it is in that state; raises AssertionError."""
+        deadline = time.monotonic() + timeout
+        while (job := (await self.job(job_id)).job)["state"] != state:
+            if time.monotonic() > deadline:
+                raise AssertionError(f"not {state} after {timeout} s: {job}\n{self.log_tail()}")
+            await asyncio.sleep(0.05)
+        return job
 
     async def metric(self, name: str, **labels: str) -> float:
         """The sum of a metric's samples with these labels."""

@@ -84,13 +84,14 @@ async def test_a_request_is_served_wherever_the_kill_falls(
 async def test_requests_made_before_the_worker_is_registered_wait_in_order(
     site: Site, gateway: Gateway, observer: Observer, rooms: Rooms
 ) -> None:
-    """HTTP is served before the pool is up: whoever asks then waits with their place, and is served."""
+    """Requests are taken before the worker is registered: whoever asks then has a place, and is served."""
     gateway.kill()
     gateway.launch()
-    await gateway.wait_until("/livez", 200, timeout=SERVED)
     asked = [rooms("early") for _ in range(3)]
-    answers = [(await gateway.ask(room, wait=0.2)).job for room in asked]
-    assert [(a["state"], a["place"]) for a in answers] == [("waiting", 1), ("waiting", 2), ("waiting", 3)]
+    first = await gateway.ask_until_taken(asked[0], timeout=SERVED)
+    answers = [first, *[(await gateway.ask(room)).job for room in asked[1:]]]
+    jobs = [(await gateway.job(answer["jobId"])).job for answer in answers]
+    assert [(job["state"], job["place"]) for job in jobs] == [("waiting", 1), ("waiting", 2), ("waiting", 3)]
     for room in asked:
         await observer.wait_for_agents(room, 1, timeout=SERVED)
 

@@ -19,6 +19,8 @@ pytestmark = [pytest.mark.anyio, pytest.mark.needs("livekit-server")]
 SERVED = 10.0
 REPLACED = 3.0
 """Seconds within which a dead agent's successor is heard."""
+FINISHED = 5.0
+"""Seconds within which an end on purpose is told as such: the agent may be saying its last words."""
 CALM = 2.0
 
 
@@ -79,7 +81,7 @@ async def test_an_agent_that_ends_on_purpose_is_called_back_by_a_post_only(
             await observer.wait_for_agents(room, 0, timeout=3)
             await asyncio.sleep(CALM)
             assert observer.agents(room) == frozenset()
-            assert (await gateway.job(job["jobId"])).job["state"] == "finished"
+            await gateway.wait_for_state(job["jobId"], "finished", timeout=FINISHED)
             await gateway.ask(room)
             await person.agent_track(other_than=first.identity, timeout=SERVED)
 
@@ -93,8 +95,8 @@ async def test_a_session_that_ends_itself_is_finished_and_comes_back_by_a_post_o
         async with site.person(room) as person:
             job = (await gateway.ask(room, wait=SERVED)).job
             await person.say(GOODBYE)
+            await gateway.wait_for_state(job["jobId"], "finished", timeout=FINISHED)
             await asyncio.sleep(CALM)
-            assert (await gateway.job(job["jobId"])).job["state"] == "finished"
             assert observer.ever_present(room) == {job["agentIdentity"]}
             await gateway.ask(room)
             assert (await person.ask(timeout=SERVED)).identity != job["agentIdentity"]
