@@ -89,7 +89,8 @@ async def test_requests_made_before_the_worker_is_registered_wait_in_order(
     gateway.launch()
     asked = [rooms("early") for _ in range(3)]
     first = await gateway.ask_until_taken(asked[0], timeout=SERVED)
-    answers = [first, *[(await gateway.ask(room)).job for room in asked[1:]]]
+    second, third = [(await gateway.ask(room, wait=0.2)).job for room in asked[1:]]
+    answers = [first, second, third]
     jobs = [(await gateway.job(answer["jobId"])).job for answer in answers]
     assert [(job["state"], job["place"]) for job in jobs] == [("waiting", 1), ("waiting", 2), ("waiting", 3)]
     for room in asked:
