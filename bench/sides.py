@@ -61,9 +61,10 @@ class Ours:
 class Stock:
     """A bare `CreateDispatch`, as the documentation of LiveKit shows it."""
 
-    name = "stock"
-
-    def __init__(self, site: Site, observer: Observer, worker: StockWorker, livekit: api.LiveKitAPI) -> None:
+    def __init__(
+        self, name: str, site: Site, observer: Observer, worker: StockWorker, livekit: api.LiveKitAPI
+    ) -> None:
+        self.name = name
         self.site = site
         self.observer = observer
         self._worker = worker
@@ -90,15 +91,15 @@ async def ours(*, slots: int) -> AsyncIterator[Side]:
 
 
 @contextlib.asynccontextmanager
-async def stock() -> AsyncIterator[Side]:
+async def stock(name: str = "stock", module: str = AGENT_MODULE) -> AsyncIterator[Side]:
     site = Site(webhooks=False)
     with site.livekit:
         async with (
             site.observer() as observer,
             site.api() as livekit,
-            StockWorker(site.livekit, AGENT_MODULE) as worker,
+            StockWorker(site.livekit, module) as worker,
         ):
-            yield Stock(site, observer, worker, livekit)
+            yield Stock(name, site, observer, worker, livekit)
 
 
 async def seconds_to_track(
