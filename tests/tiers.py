@@ -90,4 +90,5 @@ def read(report: Path) -> Sum:
 
 
 if __name__ == "__main__":
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that a tier under way is ended with us
     sys.exit(main(sys.argv[1:]))
