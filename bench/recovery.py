@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from bench.report import Row
 from bench.sides import Side, clear, ours, seconds_to_track, stock
 from bench.time_to_agent import Tally, row
+from tests.live.clients import Person
 
 NAME = "recovery"
 N = 20
@@ -19,6 +20,7 @@ STOCK_EVERY = 4
 """One stock room for so many of ours: each costs its whole time-out."""
 TIMEOUT = 10.0
 SLOTS = 4
+CALLS = 5
 
 
 async def run(n: int = N) -> tuple[Sequence[Row], Sequence[str]]:
@@ -39,8 +41,7 @@ async def one_room(side: Side, tally: Tally) -> None:
     room = side.site.room(NAME)
     side.observer.watch(room)
     async with side.site.person(room) as person:
-        if await seconds_to_track(side, person, timeout=TIMEOUT) is None:
-            raise RuntimeError(f"{side.name}: no agent to kill in {room}: {side.observer.describe(room)}")
+        await an_agent(side, person)
         victim = person.tracks[-1].identity
         (process,) = side.jobs()
         killed_at = time.monotonic()
@@ -54,3 +55,11 @@ async def one_room(side: Side, tally: Tally) -> None:
             tally.lost += not recovered
     tally.doubled += side.observer.ever_two(room)
     await clear(side, room)
+
+
+async def an_agent(side: Side, person: Person) -> None:
+    """Bring an agent to kill; a stock worker may lose that call too (fact 3), which is not counted."""
+    for _ in range(CALLS):
+        if await seconds_to_track(side, person, timeout=TIMEOUT) is not None:
+            return
+    raise RuntimeError(f"{side.name}: no agent to kill: {side.observer.describe(person.room_name)}")
