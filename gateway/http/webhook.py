@@ -8,6 +8,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 
 import structlog
@@ -23,6 +24,9 @@ log = structlog.get_logger(__name__)
 
 MAX_BODY_BYTES = 4 * 1024 * 1024
 """A room's and a participant's metadata, 512 KiB each (fact 17), escaped."""
+
+TELL_EVERY = 10.0
+"""Seconds between two log lines about refusals of one kind."""
 
 _NO_PERSON = frozenset({"AGENT", "EGRESS"})
 _STATUS = {"malformed": 400}  # whatever else was refused was not signed as it must be
@@ -45,6 +49,8 @@ class Webhook:
         self._counter = counter
         self._clock = clock
         self._seen = SeenIds()
+        self._told: dict[str, tuple[float, int]] = {}
+        """When a refusal of each kind was last logged, and how many were not since."""
         self._counts: dict[tuple[str, str], Counter] = {}  # looking a label up costs as much as the hash
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -60,12 +66,23 @@ class Webhook:
             event = verify(body, _authorization(scope), self._keys, self._clock())
         except Rejected as rejected:
             self._count("unknown", rejected.verdict)
-            log.warning("webhook_refused", verdict=rejected.verdict, why=str(rejected))
+            self._tell(rejected)
             refusal = problem(_STATUS.get(rejected.verdict, 401), f"Refused: {rejected}.")
             return await refusal(scope, receive, send)
         self._take(event)
         await send(_OK_START)
         return await send(_OK_BODY)
+
+    def _tell(self, rejected: Rejected) -> None:
+        """Log the first refusal of each kind, and then one in a while with how many came: whoever knocks
+        a thousand times a second must not fill the disk."""
+        told_at, untold = self._told.get(rejected.verdict, (-math.inf, 0))
+        now = self._clock()
+        if now - told_at < TELL_EVERY:
+            self._told[rejected.verdict] = (told_at, untold + 1)
+            return
+        self._told[rejected.verdict] = (now, 0)
+        log.warning("webhook_refused", verdict=rejected.verdict, why=str(rejected), untold=untold or None)
 
     def _take(self, event: Event) -> None:
         if self._seen.repeated(event.id, self._clock()):

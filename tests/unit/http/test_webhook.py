@@ -11,6 +11,7 @@ from typing import Any
 import httpx
 import jwt
 import pytest
+import structlog.testing
 
 from tests.unit.http.conftest import KEY, SECRET, Door
 
@@ -157,3 +158,16 @@ async def test_only_post_is_for_webhooks(door: Door) -> None:
     """405 names what is allowed."""
     answer = await door.http.get("/api/livekit/webhook")
     assert (answer.status_code, answer.headers["allow"]) == (405, "POST")
+
+
+async def test_a_flood_of_refusals_is_counted_and_not_logged_line_by_line(door: Door) -> None:
+    """Whoever knocks does not fill the disk; another kind of knock is heard."""
+    with structlog.testing.capture_logs() as logs:
+        for _ in range(100):
+            await door.http.post("/api/livekit/webhook", content=b"{}")
+        await send(door, EVENT, secret="another-secret-of-thirty-two-bytes")
+    assert [log["verdict"] for log in logs if log["event"] == "webhook_refused"] == [
+        "unsigned",
+        "bad_signature",
+    ]
+    assert counted(door, "unknown", "unsigned") == 100
