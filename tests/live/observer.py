@@ -136,6 +136,12 @@ class Observer:
             room, lambda s: len(s.identities) == count, timeout=timeout, what=f"{count} agents"
         )
 
+    async def wait_for_only(self, room: str, identity: str, *, timeout: float) -> None:
+        """Wait until that agent is the only one in the room."""
+        await self.wait_until(
+            room, lambda s: s.identities == {identity}, timeout=timeout, what=f"room with {identity} only"
+        )
+
     async def wait_for_other_agent(self, room: str, *former: str, timeout: float) -> str:
         """Wait until an agent is there and none of `former` is; returns its identity."""
         sample = await self.wait_until(

@@ -53,7 +53,7 @@ async def test_joined_means_that_the_agent_answers(
         assert job["state"] == "joined"
         answer = await person.ask(timeout=1)
         assert answer.identity == job["agentIdentity"]
-        assert observer.agents(room) == {answer.identity}
+        await observer.wait_for_only(room, answer.identity, timeout=1)
 
 
 async def test_an_agent_asked_for_early_is_there_when_the_person_joins(

@@ -58,8 +58,7 @@ async def reload(
         if post:
             await gateway.ask(room)
         answer = await person.ask(timeout=SERVED)
-        await observer.wait_for_agents(room, 1, timeout=1)
-        assert observer.agents(room) == {answer.identity}
+        await observer.wait_for_only(room, answer.identity, timeout=1)
     await site.end(room)
     return answer.at - back
 
