@@ -16,13 +16,26 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from itertools import islice
 
 from gateway.keeper.model import Want
+from gateway.keeper.ports import Clock
 from pool.ports import Workers
 
 _FIRST_WINDOW = 4
 _WIDEST_WINDOW = 16
 _ALL_UNCONFIRMED = 16
+_HEAD_START = 1.0
+"""Seconds that the others wait for a want's first pass. After that, one that cannot go (its room's node does
+not answer, say) keeps its place and holds up nobody."""
+
+
+@dataclass(slots=True)
+class _Place:
+    room: str
+    since: float
+    ready: bool = False
+    """It has asked to go."""
 
 
 @dataclass(slots=True)
@@ -31,13 +44,14 @@ class _Name:
 
     window: int
     unconfirmed: set[str] = field(default_factory=set)
-    line: dict[str, str] = field(default_factory=dict)
-    """Waiting want ids, in order, with their rooms."""
+    line: dict[str, _Place] = field(default_factory=dict)
+    """By want id, in the order of the asks."""
 
 
 class Admission:
-    def __init__(self, workers: Workers, wake: Callable[[str], None]) -> None:
+    def __init__(self, workers: Workers, wake: Callable[[str], None], clock: Clock) -> None:
         """`wake(room)` is called when a want of that room may go."""
+        self._clock = clock
         self._workers = workers
         self._wake = wake
         self._names: dict[str, _Name] = {}
@@ -50,8 +64,9 @@ class Admission:
         name = self._name(want.agent)
         if want.id in name.unconfirmed:
             return None
-        name.line.setdefault(want.id, want.room)
-        ahead = list(name.line).index(want.id)
+        self.queue(want)
+        name.line[want.id].ready = True
+        ahead = self._ahead(name, want.id)
         if (why := self._obstacle(want.agent, name, ahead)) is not None:
             return why
         del name.line[want.id]
@@ -59,8 +74,8 @@ class Admission:
         return None
 
     def queue(self, want: Want) -> None:
-        """A place in line, without asking to go: at start, in the order of the asks."""
-        self._name(want.agent).line.setdefault(want.id, want.room)
+        """Take a place in line, in the order of the asks."""
+        self._name(want.agent).line.setdefault(want.id, _Place(want.room, self._clock()))
 
     def place(self, want: Want) -> int | None:
         """Place in line, 1 is next; None when it does not wait."""
@@ -103,10 +118,17 @@ class Admission:
         return self._names[agent]
 
     def _may_go(self, agent: str, name: _Name) -> Iterator[str]:
-        for ahead, room in enumerate(name.line.values()):
+        ready = (place.room for place in name.line.values() if place.ready)
+        for ahead, room in enumerate(ready):
             if self._obstacle(agent, name, ahead) is not None:
                 return
             yield room
+
+    def _ahead(self, name: _Name, want_id: str) -> int:
+        """How many go before this one."""
+        before = islice(name.line.values(), list(name.line).index(want_id))
+        fresh = self._clock() - _HEAD_START
+        return sum(1 for place in before if place.ready or place.since > fresh)
 
     def _obstacle(self, agent: str, name: _Name, ahead: int) -> str | None:
         """Why somebody with so many ahead of them must wait."""

@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 import structlog
 
+from gateway.keeper.admission import Admission
 from gateway.keeper.model import Ask, Source, Want
 from gateway.keeper.ports import Clock, Store
 from gateway.keeper.wants import Wants
@@ -25,12 +26,14 @@ class Asks:
         self,
         store: Store,
         wants: Wants,
+        admission: Admission,
         wake: Callable[[str], None],
         metrics: Metrics,
         clock: Clock,
     ) -> None:
         self._store = store
         self._wants = wants
+        self._admission = admission
         self._wake = wake
         self._metrics = metrics
         self._clock = clock
@@ -58,6 +61,8 @@ class Asks:
         self._wants.note(want)
         self._metrics.asks.labels(ask.source.value, str(deduplicated).lower()).inc()
         if not deduplicated:
+            if not want.needs_person:
+                self._admission.queue(want)  # now, not at its first pass: passes overtake each other
             log.info("agent_wanted", room=want.room, agent=want.agent, job=want.id, source=want.source.value)
         self._wake(want.room)
         return want, deduplicated

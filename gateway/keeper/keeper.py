@@ -98,9 +98,9 @@ class Keeper:
         self._clock = clock
         self._queue = queue = WorkQueue(clock)
         self._policy = Policy(default_agent=settings.default_agent, patterns=settings.room_patterns)
-        self._admission = Admission(workers, queue.add)
+        self._admission = Admission(workers, queue.add, clock)
         self._wants = Wants(store, metrics, clock)
-        self._asks = Asks(store, self._wants, queue.add, metrics, clock)
+        self._asks = Asks(store, self._wants, self._admission, queue.add, metrics, clock)
         self._jobs = Jobs(store, self._wants, self._admission, queue.add, metrics, clock)
         self._gate = ClaimGate(store, self._asks, self._admission, queue.add, metrics, clock)
         self._resync = Resync(store, livekit, self._wants, self._policy, queue.add)

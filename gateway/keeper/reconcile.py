@@ -14,6 +14,7 @@ from gateway.keeper.jobs import Jobs
 from gateway.keeper.model import Claim, Job, Seen, Stage, State, Unknown, Want
 from gateway.keeper.plan import (
     LEAVE_TIMEOUT,
+    NOBODY,
     CreateRoom,
     Dispatch,
     EndJob,
@@ -198,7 +199,7 @@ class Reconciler:
 
     async def _act(self, want: Want, decided: Plan, seen: Seen) -> tuple[Look, Seen, bool]:
         """Carry out a plan's actions in order: the look, what is seen now, and whether to plan again."""
-        if want.state.ended or want.state is State.JOINED:
+        if want.state.ended or want.state is State.JOINED or want.reason == NOBODY:
             self._admission.leave(want)
         changed = not decided.actions and decided.due is not None and decided.due <= self._clock()
         for action in decided.actions:

@@ -26,6 +26,7 @@ LEEWAY = 60.0
 
 Verdict = Literal[
     "unsigned",
+    "bad_token",
     "malformed",
     "bad_algorithm",
     "unknown_key",
@@ -34,7 +35,7 @@ Verdict = Literal[
     "not_yet_valid",
     "bad_hash",
 ]
-"""Why a webhook was refused; a label for metrics. "malformed" is a bad request, the others bad signatures."""
+"""Why a webhook was refused; a label for metrics. "malformed": a bad body; the others: bad signatures."""
 
 
 class Rejected(RoomkeeperError):  # noqa: N818  (an answer, not a mistake of ours)
@@ -119,7 +120,7 @@ def _signed_claims(authorization: str | None, keys: Mapping[str, str]) -> _Claim
         head = _head(header)
         claims = _claims.decode(_unpad(payload))
     except (ValueError, RecursionError, msgspec.DecodeError):
-        raise Rejected("malformed", "the Authorization header is no JWT of LiveKit's") from None
+        raise Rejected("bad_token", "the Authorization header is no JWT of LiveKit's") from None
     if head.alg != "HS256" or head.crit is not None:
         raise Rejected("bad_algorithm", "the JWT's algorithm is not HS256")
     secret = keys.get(claims.iss)

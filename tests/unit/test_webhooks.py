@@ -142,9 +142,9 @@ def test_an_unsigned_webhook_is_refused(authorization: str | None) -> None:
         "e30." + b64url(b'{"iss":' + b"[" * 100_000).decode() + ".x",
     ],
 )
-def test_what_is_no_token_of_livekits_is_malformed(authorization: str) -> None:
+def test_what_is_no_token_of_livekits_is_a_bad_token(authorization: str) -> None:
     """No shape of the header gets past, or out as another exception."""
-    assert verdict_of(BODY, authorization) == "malformed"
+    assert verdict_of(BODY, authorization) == "bad_token"
 
 
 @pytest.mark.parametrize(

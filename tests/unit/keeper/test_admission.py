@@ -37,7 +37,7 @@ def want(n: int, agent: str = "ours") -> Want:
 
 def test_as_many_go_as_there_are_free_slots_and_the_rest_stand_in_line() -> None:
     """A dispatch into a full pool would be dropped in silence (fact 3)."""
-    line = Admission(Workers(warm=2), wake=lambda room: None)
+    line = Admission(Workers(warm=2), wake=lambda room: None, clock=lambda: 0.0)
     answers = [line.enter(want(n)) for n in range(4)]
     assert answers[:2] == [None, None]
     assert answers[2] is not None
@@ -47,7 +47,7 @@ def test_as_many_go_as_there_are_free_slots_and_the_rest_stand_in_line() -> None
 def test_nobody_overtakes_who_waits_longer() -> None:
     """First come, first served."""
     workers = Workers(warm=0)
-    line = Admission(workers, wake=lambda room: None)
+    line = Admission(workers, wake=lambda room: None, clock=lambda: 0.0)
     assert line.enter(want(1)) is not None
     workers.set(warm=1)
     assert line.enter(want(2)) is not None
@@ -58,7 +58,7 @@ def test_a_freed_slot_wakes_who_may_go_and_nobody_else() -> None:
     """In order, and no stampede."""
     woken: list[str] = []
     workers = Workers(warm=0)
-    line = Admission(workers, wake=woken.append)
+    line = Admission(workers, wake=woken.append, clock=lambda: 0.0)
     for n in range(5):
         line.enter(want(n))
     workers.set(warm=2)
@@ -68,7 +68,7 @@ def test_a_freed_slot_wakes_who_may_go_and_nobody_else() -> None:
 
 def test_who_leaves_the_line_makes_the_others_move_up() -> None:
     """A stop while waiting leaves no gap."""
-    line = Admission(Workers(warm=0), wake=lambda room: None)
+    line = Admission(Workers(warm=0), wake=lambda room: None, clock=lambda: 0.0)
     for n in range(3):
         line.enter(want(n))
     line.leave(want(0))
@@ -77,7 +77,7 @@ def test_who_leaves_the_line_makes_the_others_move_up() -> None:
 
 def test_a_name_that_nobody_serves_ends_at_one_probe() -> None:
     """It must not jam LiveKit's launcher for the others (fact 83)."""
-    line = Admission(Workers(), wake=lambda room: None)
+    line = Admission(Workers(), wake=lambda room: None, clock=lambda: 0.0)
     sent = [n for n in range(50) if line.enter(want(n, "nobody")) is None]
     assert len(sent) == 4
     for n in sent:
@@ -89,7 +89,7 @@ def test_a_name_that_nobody_serves_ends_at_one_probe() -> None:
 
 def test_a_dead_name_leaves_room_for_a_living_one() -> None:
     """The cap of all names is wider than any dead name's window."""
-    line = Admission(Workers(), wake=lambda room: None)
+    line = Admission(Workers(), wake=lambda room: None, clock=lambda: 0.0)
     for n in range(50):
         line.enter(want(n, "nobody"))
     assert line.enter(want(100)) is None
@@ -98,9 +98,29 @@ def test_a_dead_name_leaves_room_for_a_living_one() -> None:
 def test_the_reason_to_wait_is_said_in_words() -> None:
     """An operator sees why a room has no agent."""
     workers = Workers(running=10, warm=0)
-    line = Admission(workers, wake=lambda room: None)
+    line = Admission(workers, wake=lambda room: None, clock=lambda: 0.0)
     assert line.enter(want(1)) == "all 10 slots are taken"
     workers.set(warm=0)
     assert line.enter(want(1)) == "no process is warm yet"
     workers.figures = Capacity(slots=10, warm=10)
     assert line.enter(want(1)) == "no worker is registered with LiveKit"
+
+
+def test_who_asked_first_goes_first_whoever_is_looked_at_first() -> None:
+    """The line is made by the asks, not by the passes."""
+    line = Admission(Workers(warm=1), wake=lambda room: None, clock=lambda: 0.0)
+    line.queue(want(1))
+    line.queue(want(2))
+    assert line.enter(want(2)) is not None
+    assert line.enter(want(1)) is None
+
+
+def test_a_want_that_cannot_go_holds_up_nobody_for_long() -> None:
+    """Its room's node does not answer; the others are served, and its place is kept."""
+    now = 0.0
+    line = Admission(Workers(warm=1), wake=lambda room: None, clock=lambda: now)
+    line.queue(want(1))
+    line.queue(want(2))
+    now = 2.0
+    assert line.enter(want(2)) is None
+    assert line.place(want(1)) == 1
