@@ -25,6 +25,8 @@ from pool.ports import Workers
 _FIRST_WINDOW = 4
 _WIDEST_WINDOW = 16
 _ALL_UNCONFIRMED = 16
+_NAMES = 1000
+"""Names come from clients: so many are remembered while nobody asks for them."""
 _HEAD_START = 1.0
 """Seconds that the others wait for a want's first pass. After that, one that cannot go (its room's node does
 not answer, say) keeps its place and holds up nobody."""
@@ -101,11 +103,13 @@ class Admission:
         name = self._name(want.agent)
         name.unconfirmed.discard(want.id)
         name.line.pop(want.id, None)
+        if len(self._names) > _NAMES and not name.line and not name.unconfirmed:
+            del self._names[want.agent]
         self.wake_next()
 
     def wake_next(self) -> None:
         """Capacity may have changed: wake those who may go, in order."""
-        for agent, name in self._names.items():
+        for agent, name in list(self._names.items()):
             for room in self._may_go(agent, name):
                 self._wake(room)
 

@@ -16,6 +16,7 @@ from gateway.keeper.asks import Asks
 from gateway.keeper.gate import ClaimGate
 from gateway.keeper.jobs import Jobs
 from gateway.keeper.model import Ask, Claim, Invitation, Job, Participant, State, Want
+from gateway.keeper.plan import RESTART_ASKED
 from gateway.keeper.policy import Policy
 from gateway.keeper.ports import Clock, LiveKit, Store, StoreUnavailable
 from gateway.keeper.reconcile import Reconciler
@@ -236,7 +237,7 @@ class Keeper:
                 want,
                 generation=want.generation + 1,
                 state=State.REPLACING,
-                reason="restarted by request",
+                reason=RESTART_ASKED,
                 since=now,
                 lacking_since=now,
                 dispatched_at=0.0,
@@ -276,7 +277,7 @@ class Keeper:
             return False
         wanted = self._wants.concerns(hint.room)
         if wanted and hint.event == "participant_left" and hint.reason in CLEAN_LEAVE and not hint.person:
-            self._reconciler.left_cleanly.setdefault(hint.room, set()).add(hint.identity)
+            self._reconciler.left_cleanly.setdefault(hint.room, {})[hint.identity] = self._clock()
         if wanted or (hint.person and (self._wants.invited(hint.room) or self._policy.agents_for(hint.room))):
             self._queue.add(hint.room)
             return True

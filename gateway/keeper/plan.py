@@ -6,8 +6,8 @@ to look again (events make the keeper look earlier).
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 from gateway.keeper.model import Claim, End, Participant, Room, Seen, Source, Stage, State, Want
 from gateway.settings import KeeperSettings
@@ -26,20 +26,16 @@ FINISH_GRACE = 3.0
 CLOSED_ON_PURPOSE = frozenset({"user_initiated", "task_completed", "job_shutdown"})
 """LiveKit's CloseReasons (fact 82) that are the agent's own will."""
 
+RESTART_ASKED = "restarted by request"
 RESTARTED = "LiveKit restarted; waiting for the room to come back"
 NOBODY = "waiting for somebody to be in the room"
-
-
-@dataclass(frozen=True, slots=True)
-class CreateRoom:
-    """Make the room, so that its SID is known before anything is dispatched into it."""
 
 
 @dataclass(frozen=True, slots=True)
 class RemoveParticipant:
     identity: str
     kind: str
-    """ghost, stray or spent."""
+    """ghost, stray, spent, restarted or stopped: a label for metrics."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,10 +66,10 @@ class LoseDispatch:
 
 @dataclass(frozen=True, slots=True)
 class Dispatch:
-    """Ask LiveKit for a job, as soon as the waiting line allows."""
+    """Ask LiveKit for a job, as soon as the waiting line allows; make the room first, if there is none."""
 
 
-Action = CreateRoom | RemoveParticipant | EndJob | MarkLeaving | Release | LoseDispatch | Dispatch
+Action = RemoveParticipant | EndJob | MarkLeaving | Release | LoseDispatch | Dispatch
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -101,15 +97,15 @@ class Situation:
     """LiveKit's node id of the present worker registration, "" while there is none."""
     asked_since_seen: bool = False
     """Somebody asked after the room instance that the want is pinned to was last seen."""
-    left_cleanly: frozenset[str] = frozenset()
-    """Foreign agents that left on purpose, as webhooks told."""
+    left_cleanly: Mapping[str, float] = field(default_factory=dict)
+    """When foreign agents left on purpose, by identity, as webhooks told."""
 
 
 def plan(s: Situation, rules: KeeperSettings) -> Plan:
     """Decide what to do about one living want."""
     room = s.seen.room
     if room is None or s.want.sid != room.sid:
-        return _other_room(s, room)
+        return _other_room(s, room, rules)
     if s.node and not s.want.node:  # pinned while no worker was registered, or by somebody else's dispatch
         s = replace(s, want=replace(s.want, node=s.node))
     if not s.ours:
@@ -132,14 +128,15 @@ def finish(want: Want, reason: str, now: float) -> Plan:
 # ---- which room instance ----------------------------------------------------------------------------
 
 
-def _other_room(s: Situation, room: Room | None) -> Plan:
+def _other_room(s: Situation, room: Room | None, rules: KeeperSettings) -> Plan:
     """The want's room instance is not the one that exists (I4)."""
     want = s.want
     if not want.sid:
         if room is not None:
             return Plan(want=replace(want, sid=room.sid, node=s.node), due=s.now)
         if want.source in {Source.REQUEST, Source.SESSION}:
-            return Plan(want=want, actions=[CreateRoom()], due=s.now)
+            # The room is made with the dispatch, not before: while the want waits it would run out (fact 8).
+            return _claimed(s, s.claim, rules) if s.claim is not None else _call(s, rules, [])
         return finish(want, "the room has ended", s.now)
     if s.asked_since_seen:  # the ask meant the room as it is now, not the one that ended unseen
         return Plan(want=replace(want, sid="", node=""), due=s.now)
@@ -303,6 +300,11 @@ def _foreign(s: Situation, rules: KeeperSettings) -> Plan:
     """An agent of a worker that is not ours: all that is known is who is in the room."""
     want = s.want
     agents = sorted(s.seen.agents(want.agent), key=lambda p: (p.joined_at, p.identity))
+    if agents and want.reason == RESTART_ASKED:
+        leaving = change(want, State.REPLACING, "the agent before this one was removed", s.now)
+        return Plan(
+            want=leaving, actions=[RemoveParticipant(p.identity, "restarted") for p in agents], due=s.now
+        )
     if agents:  # of two, the one longest present stays
         first, *others = agents
         joined = replace(
@@ -315,7 +317,7 @@ def _foreign(s: Situation, rules: KeeperSettings) -> Plan:
         )
         return Plan(want=joined, actions=[RemoveParticipant(p.identity, "stray") for p in others])
     if want.state is State.JOINED:
-        if want.identity in s.left_cleanly and want.asked_at <= want.since:  # I5
+        if want.asked_at <= s.left_cleanly.get(want.identity, 0.0):  # I5
             return finish(want, "the agent left by itself", s.now)
         gone = change(want, State.REPLACING, "the agent is gone", s.now)
         return _call(replace(s, want=gone), rules, [])

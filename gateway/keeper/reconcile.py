@@ -14,8 +14,8 @@ from gateway.keeper.jobs import Jobs
 from gateway.keeper.model import Claim, Job, Seen, Stage, State, Unknown, Want
 from gateway.keeper.plan import (
     LEAVE_TIMEOUT,
+    LOOK_SOON,
     NOBODY,
-    CreateRoom,
     Dispatch,
     EndJob,
     LoseDispatch,
@@ -88,8 +88,8 @@ class Reconciler:
         """The last look at each room that matters."""
         self._sightings: dict[str, Sighting] = {}
         """Which instance (SID) of each room was last there, and when."""
-        self.left_cleanly: dict[str, set[str]] = {}
-        """By room: foreign agents that left on purpose, as webhooks told; forgotten with the room."""
+        self.left_cleanly: dict[str, dict[str, float]] = {}
+        """By room: when foreign agents left on purpose, as webhooks told; forgotten with the room."""
 
     async def reconcile(self, room: str) -> Look:
         """Bring one room to what is wanted in it. Raises StoreUnavailable."""
@@ -101,12 +101,14 @@ class Reconciler:
         await self._ask_by_policy(seen)
         claims = await self._store.claims(room)
         looks = []
-        wants = [w for w in await self._store.wants(room) if not w.state.ended]
+        known = await self._store.wants(room)
+        wants = [w for w in known if not w.state.ended]
         for want in wants:
             claim = next((c for c in claims if c.agent == want.agent), None)
             looks.append(await self._keep(want, claim, seen, before))
         wanted = {w.agent for w in wants}
         looks += [await self._dismiss(c, seen) for c in claims if c.agent not in wanted]
+        looks += [await self._see_off(w, seen) for w in known if w.state is State.STOPPED]
         if not wants and not claims:
             self.seen.pop(room, None)
             self._sightings.pop(room, None)
@@ -190,7 +192,7 @@ class Reconciler:
                 if sighted is not None
                 else now - want.asked_at < self._settings.empty_timeout
             ),
-            left_cleanly=frozenset(self.left_cleanly.get(want.room, ())),
+            left_cleanly=self.left_cleanly.get(want.room, {}),
         )
 
     def _alive(self, claim: Claim) -> bool:
@@ -204,15 +206,6 @@ class Reconciler:
         changed = not decided.actions and decided.due is not None and decided.due <= self._clock()
         for action in decided.actions:
             match action:
-                case CreateRoom():
-                    room = await self._livekit.create_room(
-                        want.room, empty_timeout=self._settings.empty_timeout
-                    )
-                    if isinstance(room, Unknown):
-                        return Look(unknown=room.why), seen, False
-                    seen = replace(seen, room=room, at=self._clock())
-                    self._note(want.room, seen)
-                    changed = True
                 case RemoveParticipant():
                     if (look := await self._remove(want.room, action)) is not None:
                         return look, seen, False
@@ -258,26 +251,40 @@ class Reconciler:
             if waiting.state is not want.state:
                 await self._tell_room(waiting, seen)
             return Look(due=decided.due)
+        pinned = await self._pinned(want, seen)
+        if isinstance(pinned, Unknown):
+            self._admission.leave(want)
+            self._admission.queue(want)
+            return Look(unknown=pinned.why)
         now = self._clock()
         # Written before the call: after a kill in between, the gate tells the two dispatches apart.
-        sent = replace(
-            change(want, State.DISPATCHED, "LiveKit was asked for the agent", now), dispatched_at=now
-        )
+        sent = change(pinned, State.DISPATCHED, "LiveKit was asked for the agent", now)
+        sent = replace(sent, dispatched_at=now)
         if not await self._wants.write(sent, was=want):
             self._admission.leave(want)
             return Look(due=now)
         if want.lacking_since:
             self._metrics.time_to_agent.labels("dispatched").observe(now - want.lacking_since)
         dispatch = await self._livekit.create_dispatch(
-            want.room, want.agent, metadata=want.metadata, attributes=gate.attributes(want)
+            sent.room, sent.agent, metadata=sent.metadata, attributes=gate.attributes(sent)
         )
         outcome = "unknown" if isinstance(dispatch, Unknown) else "created"
         self._metrics.dispatches.labels(outcome).inc()
-        log.info("dispatch_created", room=want.room, agent=want.agent, job=want.id, outcome=outcome)
+        log.info("dispatch_created", room=sent.room, agent=sent.agent, job=sent.id, outcome=outcome)
         await self._tell_room(sent, seen)
         # An unknown answer may have had its effect (I3): wait for the claim all the same.
-        ours = self._admission.ours(want.agent)
+        ours = self._admission.ours(sent.agent)
         return Look(due=now + (self._settings.claim_timeout if ours else self._settings.foreign_timeout))
+
+    async def _pinned(self, want: Want, seen: Seen) -> Want | Unknown:
+        """The want with its room's SID, which must be known before anything is dispatched into it (I4)."""
+        if seen.room is not None:
+            return want
+        room = await self._livekit.create_room(want.room, empty_timeout=self._settings.empty_timeout)
+        if isinstance(room, Unknown):
+            return room
+        self._note(want.room, replace(seen, room=room, at=self._clock()))
+        return replace(want, sid=room.sid, node=self._workers.capacity().node_id)
 
     async def _dismiss(self, claim: Claim, seen: Seen) -> Look:
         """A claim whose want has ended: its job leaves the room."""
@@ -303,6 +310,15 @@ class Reconciler:
                 case RemoveParticipant():
                     await self._remove(claim.room, action)
         return Look(due=now + 1.0)
+
+    async def _see_off(self, want: Want, seen: Seen) -> Look:
+        """A stopped want of a name that others serve: its agent is removed, also one that was on its way."""
+        now, until = self._clock(), want.since + self._settings.foreign_timeout
+        if self._admission.ours(want.agent) or now >= until:
+            return Look()
+        for agent in seen.agents(want.agent):
+            await self._remove(want.room, RemoveParticipant(agent.identity, "stopped"))
+        return Look(due=min(until, now + 2 * LOOK_SOON))
 
     async def _tell_room(self, want: Want, seen: Seen) -> None:
         """The state as a data message, when somebody is there to read it."""

@@ -451,3 +451,14 @@ async def test_a_stop_after_a_livekit_restart_is_as_quick_as_before() -> None:
         await site.keeper.stop_agent("r", AGENT)
         await anyio.sleep(0.2)
         assert site.observer.agents("r") == []
+
+
+async def test_a_request_that_waits_longer_than_an_empty_room_lasts_is_served_all_the_same() -> None:
+    """Scale from zero takes minutes, and nobody may be in the room yet: nothing accepted is forgotten."""
+    async with a_site() as site, site.running(registered=False):
+        job = await site.ask()
+        await anyio.sleep(site.settings.empty_timeout + 60)
+        assert await site.state(job) is State.WAITING
+        assert await site.livekit.rooms() == []
+        site.pool.start()
+        await site.until(lambda: site.observer.agents("r") != [], within=2)

@@ -228,8 +228,8 @@ def no_grace_for_returning_agents(monkeypatch: pytest.MonkeyPatch) -> None:
 def restart_is_room_end(monkeypatch: pytest.MonkeyPatch) -> None:
     other_room = keeper_plan._other_room
 
-    def forgetful(s: Situation, room: Room | None) -> Plan:
-        return other_room(replace(s, node=s.want.node, asked_since_seen=False), room)
+    def forgetful(s: Situation, room: Room | None, rules: KeeperSettings) -> Plan:
+        return other_room(replace(s, node=s.want.node, asked_since_seen=False), room, rules)
 
     monkeypatch.setattr(keeper_plan, "_other_room", forgetful)
 
