@@ -133,6 +133,7 @@ class Watch:
     def _on_connection_state(self, state: rtc.ConnectionState.ValueType) -> None:
         gone = state == rtc.ConnectionState.CONN_DISCONNECTED
         self._disconnected_at = time.monotonic() if gone else 0.0
+        self._look()  # at once: an agent may block its event loop as soon as it is in
 
     def _on_disconnected(self, reason: rtc.DisconnectReason.ValueType) -> None:
         self._leave(reason)

@@ -17,7 +17,7 @@ pytestmark = [pytest.mark.anyio, pytest.mark.needs("livekit-server")]
 
 @pytest.fixture(scope="module")
 async def worker(site: Site) -> AsyncIterator[StockWorker]:
-    async with StockWorker(site.livekit, "tests.live.agents.talker") as worker:
+    async with StockWorker(site.livekit, "tests.live.agents.talker_uncapped") as worker:
         yield worker
 
 

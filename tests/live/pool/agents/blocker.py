@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import threading
 
 from livekit.agents import AgentServer, JobContext
@@ -15,4 +16,5 @@ server = AgentServer()
 async def entrypoint(ctx: JobContext) -> None:
     await ctx.connect()
     await publish_voice(ctx.room)
+    await asyncio.sleep(0.5)  # it works for a moment, as such agents do
     threading.Event().wait()
