@@ -19,7 +19,8 @@ class Metrics:
         self.registry = r = CollectorRegistry()
         self.time_to_agent = Histogram(
             "roomkeeper_time_to_agent_seconds",
-            "From the ask (or the loss of the agent before) to each stage: dispatched, claimed, joined.",
+            "From the ask, or the loss of the agent before, to each stage: asked (it is durable), dispatched,"
+            " claimed, joined.",
             ["stage"],
             buckets=_SECONDS,
             registry=r,

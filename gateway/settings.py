@@ -91,6 +91,8 @@ class KeeperSettings:
     """From the claim to a launched process; LiveKit's assignment may take 7.5 s (fact 33)."""
     connect_timeout: float = 15.0
     """`ROOMKEEPER_CONNECT_TIMEOUT`: from the launched process to the room."""
+    open_timeout: float = 30.0
+    """From the room to an open session, for an agent that has begun to open one."""
     return_timeout: float = 12.0
     """How long a running agent that is not listed may take to come back after LiveKit restarted (fact 80)."""
     give_up_after: float = 300.0

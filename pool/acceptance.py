@@ -7,6 +7,7 @@ if there is one; only then does the acceptance go out. It knows nothing of proce
 from __future__ import annotations
 
 import asyncio
+import functools
 from collections.abc import Callable, Coroutine
 from typing import Any
 
@@ -39,6 +40,11 @@ def offer_of(request: JobRequest) -> Offer:
         attributes=dict(job.attributes),
         metadata=job.metadata,
     )
+
+
+def _succeeded(task: asyncio.Task[Any]) -> bool:
+    """Whether a task that is done has a result. A gate does not raise; if it does, nothing is concluded."""
+    return not task.cancelled() and task.exception() is None
 
 
 class Acceptance:
@@ -80,19 +86,24 @@ class Acceptance:
     async def _claim(self, offer: Offer) -> Verdict:
         if self._draining():
             return Verdict.UNKNOWN  # another worker may take it
-        try:
-            return await asyncio.wait_for(self._gate.claim(offer), CLAIM_TIMEOUT)
-        except TimeoutError:
-            log.warning("gate_timed_out", job=offer.job_id)
-        except Exception:  # a gate does not raise; if it does, nobody is let in and nothing is concluded
-            log.exception("gate_failed", job=offer.job_id)
+        claiming = self._tasks.start(self._gate.claim(offer), name=f"claim_{offer.job_id}")
+        # Not cancelled when it is late: a cancelled claim may have been granted all the same.
+        await asyncio.wait({claiming}, timeout=CLAIM_TIMEOUT)
+        if claiming.done():
+            return claiming.result() if _succeeded(claiming) else Verdict.UNKNOWN
+        log.warning("gate_timed_out", job=offer.job_id)
+        claiming.add_done_callback(functools.partial(self._too_late, offer.job_id))
         return Verdict.UNKNOWN
 
+    def _too_late(self, job_id: str, claiming: asyncio.Task[Verdict]) -> None:
+        """The job was rejected meanwhile: whoever granted it must know, and let the room go."""
+        if _succeeded(claiming) and claiming.result() is Verdict.GRANTED:
+            self._jobs.never_came(job_id, "the gate was too late")
+
     async def _identify(self, job_id: str, identity: str) -> bool:
-        try:
-            return await asyncio.wait_for(self._gate.identify(job_id, identity), CLAIM_TIMEOUT)
-        except TimeoutError:
-            return False  # unknown: nobody is let in
+        identifying = self._tasks.start(self._gate.identify(job_id, identity), name=f"identify_{job_id}")
+        await asyncio.wait({identifying}, timeout=CLAIM_TIMEOUT)
+        return identifying.done() and _succeeded(identifying) and identifying.result()  # unknown: nobody
 
     async def _ask_user(self, on_request: compat.OnRequest, request: JobRequest, deadline: float) -> None:
         """Run the user's `on_request` with a request whose answer passes through us."""

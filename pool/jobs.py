@@ -116,6 +116,10 @@ class Jobs:
             self._forget(job_id)
             self._tell(JobEvent(job_id=job_id, kind=kind, detail=why))
 
+    def never_came(self, job_id: str, why: str) -> None:
+        """It was granted after it had been rejected."""
+        self._tell(JobEvent(job_id=job_id, kind=JobEventKind.UNASSIGNED, detail=why))
+
     def launched(self, executor: Executor) -> None:
         """A process has the job: says upstream's event or the job's first report, whichever is first."""
         info = executor.running_job
@@ -195,13 +199,14 @@ class Jobs:
             self._exited(job)
 
     async def _confirm(self, job: Job, wire: Wire) -> None:
-        confirmed = False
-        if not job.ended:
-            with contextlib.suppress(TimeoutError):
-                confirmed = await asyncio.wait_for(self._gate.confirm(job.id), CONFIRM_TIMEOUT)
+        confirming = self._tasks.start(self._gate.confirm(job.id), name=f"confirming_{job.id}")
+        await asyncio.wait({confirming}, timeout=CONFIRM_TIMEOUT)
+        answered = confirming.done() and not confirming.cancelled() and confirming.exception() is None
+        confirmed = answered and confirming.result() and not job.ended
         if not confirmed:
             log.warning("job_not_confirmed", job=job.id)
-        wire.answer(Answer(confirmed=confirmed and not job.ended))
+            self._tell(JobEvent(job_id=job.id, kind=JobEventKind.UNCONFIRMED))
+        wire.answer(Answer(confirmed=confirmed))
 
     # -- the end -------------------------------------------------------------------------------------------
 

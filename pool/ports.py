@@ -63,6 +63,8 @@ class JobEventKind(StrEnum):
     """The user's own `on_request` rejected the job after the gate had granted it."""
     UNASSIGNED = "unassigned"
     """Accepted, but LiveKit never assigned it (fact 33), or no process could be started for it."""
+    UNCONFIRMED = "unconfirmed"
+    """The gate did not confirm the claim: the child ends without having run the user's entrypoint."""
     LAUNCHED = "launched"
     """A process has the job; `pid` and `pid_started` are set."""
     ENTERED = "entered"

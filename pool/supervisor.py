@@ -9,8 +9,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import functools
-import os
-from collections.abc import Collection
 from typing import Any
 
 import structlog
@@ -38,8 +36,7 @@ AFTER_KILL = 2.0
 class Pool:
     """Implements `pool.ports.Workers`. Use in one event loop: `load()`, `run()`, `drain()`, `close()`.
 
-    `target` is as in `pool.loading.load`; `url` is LiveKit's (ws:// or http://). `hidden` names environment
-    variables that job processes must not see (fact 59). Times are in seconds.
+    `target` is as in `pool.loading.load`; `url` is LiveKit's (ws:// or http://). Times are in seconds.
     """
 
     def __init__(
@@ -53,7 +50,6 @@ class Pool:
         default_agent_name: str = "",
         gate: Gate,
         listener: Listener,
-        hidden: Collection[str] = (),
         enter_timeout: float = 5.0,
         end_timeout: float = 30.0,
     ) -> None:
@@ -64,7 +60,6 @@ class Pool:
         self._default_agent_name = default_agent_name
         self._gate = gate
         self._listener = listener
-        self._hidden = tuple(hidden)
         self._tasks = Tasks()
         self._slots = Slots(slots, tell=self._tell_capacity)
         self._jobs = Jobs(
@@ -120,8 +115,6 @@ class Pool:
         self.load()
         assert self._reports is not None
         compat.read_exit_codes_once()
-        for name in self._hidden:
-            os.environ.pop(name, None)
         await self._reports.start()
         self._tasks.start(self._slots.push_statuses(), name="push_statuses")
         self._running = asyncio.create_task(self._serve(), name="pool_serve")

@@ -49,7 +49,6 @@ def _claim(claim: Claim) -> dict[str, Any]:
         "stage": claim.stage.value,
         "since": iso(claim.since),
         "pid": claim.pid or None,
-        "replica": claim.holder or None,
     }
 
 

@@ -8,8 +8,8 @@ Knows places and numbers, not rooms' states; makes no call.
   and a name that nobody serves would jam the others (fact 83). It grows with each confirmation and halves
   with each loss, so that a name that nobody serves ends at one probe at a time. It starts at 4; at 16 for our
   own name, of which it is known that somebody serves it.
-- All names together: 16 unconfirmed. LiveKit asks a worker 200 ms after the dispatch (fact 4): that is
-  80 dispatches a second.
+- All names but ours together: 8 unconfirmed, so that whoever asks for names at random delays nobody of ours.
+  LiveKit asks a worker 200 ms after the dispatch (fact 4): ours can get 80 dispatches a second.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from pool.ports import Workers
 
 _FIRST_WINDOW = 4
 _WIDEST_WINDOW = 16
-_ALL_UNCONFIRMED = 16
+_ALL_FOREIGN = 8
 _NAMES = 1000
 """Names come from clients: so many are remembered while nobody asks for them."""
 _HEAD_START = 1.0
@@ -35,7 +35,10 @@ not answer, say) keeps its place and holds up nobody."""
 @dataclass(slots=True)
 class _Place:
     room: str
+    asked_at: float
+    """Since when the want has been without an agent: the order of the line, whatever happened since."""
     since: float
+    """When it came into the line."""
     ready: bool = False
     """It has asked to go."""
 
@@ -47,7 +50,13 @@ class _Name:
     window: int
     unconfirmed: set[str] = field(default_factory=set)
     line: dict[str, _Place] = field(default_factory=dict)
-    """By want id, in the order of the asks."""
+    """By want id, ordered by `asked_at`."""
+
+    def insert(self, want_id: str, place: _Place) -> None:
+        last = next(reversed(self.line.values()), None)
+        self.line[want_id] = place
+        if last is not None and place.asked_at < last.asked_at:  # it was in line before
+            self.line = dict(sorted(self.line.items(), key=lambda item: item[1].asked_at))
 
 
 class Admission:
@@ -77,7 +86,14 @@ class Admission:
 
     def queue(self, want: Want) -> None:
         """Take a place in line, in the order of the asks."""
-        self._name(want.agent).line.setdefault(want.id, _Place(want.room, self._clock()))
+        name = self._name(want.agent)
+        if want.id not in name.line:
+            name.insert(want.id, _Place(want.room, want.lacking_since or want.asked_at, self._clock()))
+
+    def put_back(self, want: Want) -> None:
+        """It might have gone and could not: it has its place again."""
+        self._name(want.agent).unconfirmed.discard(want.id)
+        self.queue(want)
 
     def place(self, want: Want) -> int | None:
         """Place in line, 1 is next; None when it does not wait."""
@@ -148,6 +164,7 @@ class Admission:
                 return "no process is warm yet"
         if len(name.unconfirmed) + ahead >= name.window:
             return "earlier dispatches for this agent are not confirmed yet"
-        if sum(len(n.unconfirmed) for n in self._names.values()) + ahead >= _ALL_UNCONFIRMED:
-            return "too many dispatches are not confirmed yet"
+        foreign = sum(len(n.unconfirmed) for other, n in self._names.items() if not self.ours(other))
+        if not self.ours(agent) and foreign + ahead >= _ALL_FOREIGN:
+            return "too many dispatches for agents of other workers are not confirmed yet"
         return None

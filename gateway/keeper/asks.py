@@ -58,6 +58,7 @@ class Asks:
             needs_person=ask.source in {Source.POLICY, Source.INVITATION},
         )
         want, deduplicated = await self._store.ask(ask, fresh=fresh)
+        self._metrics.time_to_agent.labels("asked").observe(self._clock() - now)
         self._wants.note(want)
         self._metrics.asks.labels(ask.source.value, str(deduplicated).lower()).inc()
         if not deduplicated:

@@ -48,7 +48,7 @@ def how_it_ended(claim: Claim, event: JobEvent) -> End:
     tell (facts 49, 75); what the child reported can."""
     if event.kind is JobEventKind.DECLINED:
         return End.DECLINED
-    if event.kind is JobEventKind.UNASSIGNED:
+    if event.kind in {JobEventKind.UNASSIGNED, JobEventKind.UNCONFIRMED}:
         return End.LOST
     if claim.close_reason == "participant_disconnected":
         return End.SPENT
@@ -132,7 +132,7 @@ class Jobs:
                 await self._store.advance(replace(claim, raised=event.detail or "exception"))
             case JobEventKind.RECONNECTING:
                 pass  # the pass sees whether LiveKit lists it
-            case JobEventKind.LEFT | JobEventKind.EXITED | JobEventKind.DECLINED | JobEventKind.UNASSIGNED:
+            case _:  # it left, exited, was declined, not assigned or not confirmed
                 await self.end(claim, how_it_ended(claim, event), now)
         self._wake(claim.room)
 
@@ -157,6 +157,8 @@ class Jobs:
 
     def settle(self, want: Want, claim: Claim, end: End, now: float) -> Want:
         """The want after its agent's end (I5)."""
+        if claim.opened_at and (claim.closed_at or now) - claim.opened_at >= STEADY_AFTER:
+            want = replace(want, failures=0, trouble_since=0.0)  # it worked: no crash loop
         match end:
             case End.SPENT:
                 alone = replace(want, needs_person=True, state=State.REPLACING, since=now, dispatched_at=0.0)
@@ -180,8 +182,6 @@ class Jobs:
                 held = failed(want, now=now, reason="the agent's own on_request refused the job")
                 return replace(held, not_before=max(held.not_before, now + 1.0))
             case End.DIED | End.RAISED | End.LOST:
-                if claim.stage is Stage.OPEN and now - claim.since >= STEADY_AFTER:
-                    want = replace(want, failures=0, trouble_since=0.0)  # no crash loop
                 why = {
                     End.DIED: "the agent died",
                     End.RAISED: f"the agent's entrypoint raised {claim.raised}",
@@ -191,7 +191,7 @@ class Jobs:
 
     async def _advance(self, claim: Claim, event: JobEvent, now: float) -> None:
         leaving = claim.stage is Stage.LEAVING
-        opened_again = event.kind is JobEventKind.OPEN
+        opened = event.kind is JobEventKind.OPEN
         await self._store.advance(
             replace(
                 claim,
@@ -199,8 +199,9 @@ class Jobs:
                 since=claim.since if leaving else now,
                 pid=event.pid or claim.pid,
                 pid_started=event.pid_started or claim.pid_started,
-                close_reason="" if opened_again else claim.close_reason,
-                closed_at=0.0 if opened_again else claim.closed_at,
+                opened_at=claim.opened_at or (now if opened else 0.0),
+                close_reason="" if opened else claim.close_reason,
+                closed_at=0.0 if opened else claim.closed_at,
             )
         )
 

@@ -12,11 +12,11 @@ import msgspec
 import structlog
 
 from gateway.keeper.admission import Admission
+from gateway.keeper.announce import Announcer
 from gateway.keeper.asks import Asks
 from gateway.keeper.gate import ClaimGate
-from gateway.keeper.jobs import Jobs
+from gateway.keeper.jobs import STORE_RETRY, Jobs
 from gateway.keeper.model import Ask, Claim, Invitation, Job, Participant, State, Want
-from gateway.keeper.plan import RESTART_ASKED
 from gateway.keeper.policy import Policy
 from gateway.keeper.ports import Clock, LiveKit, Store, StoreUnavailable
 from gateway.keeper.reconcile import Reconciler
@@ -100,7 +100,8 @@ class Keeper:
         self._queue = queue = WorkQueue(clock)
         self._policy = Policy(default_agent=settings.default_agent, patterns=settings.room_patterns)
         self._admission = Admission(workers, queue.add, clock)
-        self._wants = Wants(store, metrics, clock)
+        self._announcer = Announcer(livekit, self._job)
+        self._wants = Wants(store, self._announcer.tell, metrics, clock)
         self._asks = Asks(store, self._wants, self._admission, queue.add, metrics, clock)
         self._jobs = Jobs(store, self._wants, self._admission, queue.add, metrics, clock)
         self._gate = ClaimGate(store, self._asks, self._admission, queue.add, metrics, clock)
@@ -114,12 +115,12 @@ class Keeper:
             jobs=self._jobs,
             admission=self._admission,
             policy=self._policy,
-            wake=queue.add,
             settings=settings,
             metrics=metrics,
             clock=clock,
         )
         self._node_id = ""
+        self._started_at = clock()
         self._resynced_at = 0.0
         self._resync_result = "not compared with LiveKit yet"
         self._store_fault = ""
@@ -128,18 +129,29 @@ class Keeper:
 
     async def run(self) -> None:
         """Keep rooms until cancelled."""
-        await self._take_up()
+        while not await self._taken_up():  # noqa: ASYNC110  (the store has no event for being back)
+            await anyio.sleep(STORE_RETRY)
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(self._jobs.run, name="keeper-jobs")
             tasks.start_soon(self._resync_forever, name="keeper-resync")
+            tasks.start_soon(self._announcer.run, name="keeper-announcer")
             tasks.start_soon(self._work, name="keeper-work")
+
+    async def _taken_up(self) -> bool:
+        try:
+            await self._take_up()
+        except StoreUnavailable as fault:
+            self._store_fault = str(fault)
+            log.error("store_unavailable", why=str(fault))
+            return False
+        return True
 
     async def _take_up(self) -> None:
         """Go on where the process before this one stopped."""
         living = await self._store.living()
         for want in living:
             self._wants.note(want)
-            if want.state is State.WAITING:
+            if want.state is not State.JOINED and not want.needs_person:
                 self._admission.queue(want)  # keeps its place in line
             self._queue.add(want.room)
         for claim in await self._store.all_claims():
@@ -204,6 +216,8 @@ class Keeper:
         self._metrics.resyncs.observe(self._resynced_at - started)
         if self._resync_result != "ok":
             log.warning("resync_unknown", why=self._resync_result)
+            return
+        self._reconciler.forget_ended(self._resync.lists)
 
     # ---- what clients ask ---------------------------------------------------------------------------
 
@@ -237,7 +251,8 @@ class Keeper:
                 want,
                 generation=want.generation + 1,
                 state=State.REPLACING,
-                reason=RESTART_ASKED,
+                reason="restarted by request",
+                evict=True,
                 since=now,
                 lacking_since=now,
                 dispatched_at=0.0,
@@ -338,9 +353,8 @@ class Keeper:
 
     def health(self) -> list[Health]:
         """The keeper's own checks: store, LiveKit's answers, heartbeat."""
-        late = self._clock() - self._resynced_at
-        limit = 3 * self._settings.resync_interval + 10
-        beating = self._resynced_at > 0 and late < limit
+        late = self._clock() - (self._resynced_at or self._started_at)
+        beating = self._resynced_at > 0 and late < 3 * self._settings.resync_interval + 10
         return [
             Health(name="store", ok=not self._store_fault, why=self._store_fault),
             Health(

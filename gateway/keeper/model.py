@@ -38,7 +38,6 @@ class Source(StrEnum):
 
     REQUEST = "request"
     """Somebody asked (POST): lives until the room ends, whoever is in it."""
-    SESSION = "session"
     POLICY = "policy"
     """The room's name matches a pattern: begins with a person, renewed by each person's join."""
     INVITATION = "invitation"
@@ -59,6 +58,8 @@ class Want:
     """Reaches the agent as the job's metadata."""
     generation: int = 1
     """Raised by a restart: a dispatch of an older generation is refused at the gate."""
+    evict: bool = False
+    """A restart was asked for: an agent of a worker that is not ours must be removed first."""
     sid: str = ""
     """The room instance it is pinned to; "" until the room was first seen (I4)."""
     node: str = ""
@@ -116,12 +117,12 @@ class Claim:
     stage: Stage = Stage.ACCEPTED
     since: float
     """When the stage was reached."""
-    holder: str = ""
-    """The replica whose pool has the job."""
     pid: int = 0
     pid_started: float = 0.0
     close_reason: str = ""
     """Why its session closed (LiveKit's CloseReason); "" while it is open."""
+    opened_at: float = 0.0
+    """When its session opened; 0 before that."""
     closed_at: float = 0.0
     """When the session closed: an ask after that calls for another agent (I5)."""
     raised: str = ""

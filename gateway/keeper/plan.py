@@ -26,7 +26,6 @@ FINISH_GRACE = 3.0
 CLOSED_ON_PURPOSE = frozenset({"user_initiated", "task_completed", "job_shutdown"})
 """LiveKit's CloseReasons (fact 82) that are the agent's own will."""
 
-RESTART_ASKED = "restarted by request"
 RESTARTED = "LiveKit restarted; waiting for the room to come back"
 NOBODY = "waiting for somebody to be in the room"
 
@@ -96,7 +95,8 @@ class Situation:
     node: str = ""
     """LiveKit's node id of the present worker registration, "" while there is none."""
     asked_since_seen: bool = False
-    """Somebody asked after the room instance that the want is pinned to was last seen."""
+    """Somebody asked after the room instance that the want is pinned to was last seen, or, when this process
+    has not seen it, after this process started."""
     left_cleanly: Mapping[str, float] = field(default_factory=dict)
     """When foreign agents left on purpose, by identity, as webhooks told."""
 
@@ -121,6 +121,12 @@ def change(want: Want, state: State, reason: str, now: float) -> Want:
     return replace(want, state=state, reason=reason, since=since)
 
 
+def _mark(want: Want, reason: str, now: float) -> Want:
+    """Being replaced, for this very reason since now: for what is waited for as long as a reason lasts."""
+    since = want.since if (want.state, want.reason) == (State.REPLACING, reason) else now
+    return replace(want, state=State.REPLACING, reason=reason, since=since)
+
+
 def finish(want: Want, reason: str, now: float) -> Plan:
     return Plan(want=change(want, State.FINISHED, reason, now))
 
@@ -134,7 +140,7 @@ def _other_room(s: Situation, room: Room | None, rules: KeeperSettings) -> Plan:
     if not want.sid:
         if room is not None:
             return Plan(want=replace(want, sid=room.sid, node=s.node), due=s.now)
-        if want.source in {Source.REQUEST, Source.SESSION}:
+        if want.source is Source.REQUEST:
             # The room is made with the dispatch, not before: while the want waits it would run out (fact 8).
             return _claimed(s, s.claim, rules) if s.claim is not None else _call(s, rules, [])
         return finish(want, "the room has ended", s.now)
@@ -142,16 +148,16 @@ def _other_room(s: Situation, room: Room | None, rules: KeeperSettings) -> Plan:
         return Plan(want=replace(want, sid="", node=""), due=s.now)
     if not s.node and s.ours:
         # Without a registration nothing tells a restart of LiveKit from a room's end (I3).
-        waiting = change(want, State.REPLACING, RESTARTED, s.now)
-        return _await_return(s, waiting)
+        return _await_return(s)
     if s.node and want.node and s.node != want.node:  # fact 80: LiveKit restarted
         if room is not None:
             return Plan(want=replace(want, sid=room.sid, node=s.node), due=s.now)
-        return _await_return(s, change(want, State.REPLACING, RESTARTED, s.now))
+        return _await_return(s)
     return finish(want, "the room has ended", s.now)
 
 
-def _await_return(s: Situation, waiting: Want) -> Plan:
+def _await_return(s: Situation) -> Plan:
+    waiting = _mark(s.want, RESTARTED, s.now)
     until = waiting.since + ROOM_RETURN_TIMEOUT
     if s.now >= until:
         return finish(s.want, "the room did not come back after LiveKit was away", s.now)
@@ -174,13 +180,8 @@ def _claimed(s: Situation, claim: Claim, rules: KeeperSettings) -> Plan:
         return _make_leave(s, claim, "the agent before this one is leaving")
     listed = any(p.identity == claim.identity for p in s.seen.participants)
     match claim.stage:
-        case Stage.ACCEPTED:
-            return _on_its_way(s, claim, rules.accept_timeout)
-        case Stage.LAUNCHED | Stage.ENTERED:
-            return _on_its_way(s, claim, rules.connect_timeout)
-        case Stage.CONNECTED:
-            ready = change(want, State.DISPATCHED, "the agent is in the room and getting ready", s.now)
-            return _and_no_other(s, claim, Plan(want=replace(ready, identity=claim.identity)))
+        case Stage.ACCEPTED | Stage.LAUNCHED | Stage.ENTERED | Stage.CONNECTED:
+            return _and_no_other(s, claim, _on_its_way(s, claim, rules))
         case Stage.OPEN if listed:
             return _and_no_other(s, claim, Plan(want=_joined(want, claim, s.now)))
         case Stage.OPEN:
@@ -191,12 +192,30 @@ def _claimed(s: Situation, claim: Claim, rules: KeeperSettings) -> Plan:
             return _make_leave(s, claim, "the agent before this one is leaving")
 
 
-def _on_its_way(s: Situation, claim: Claim, limit: float) -> Plan:
-    want = change(s.want, State.DISPATCHED, "the agent is on its way", s.now)
-    if s.now < claim.since + limit:
-        return Plan(want=want, due=claim.since + limit)
-    # A corpse or a frozen process (facts 63, 74). EXITED releases the claim.
-    return Plan(want=want, actions=[EndJob(claim.job_id, kill=True)], due=s.now + 1.0)
+def _on_its_way(s: Situation, claim: Claim, rules: KeeperSettings) -> Plan:
+    """Each stage before `open` has its limit: corpses, frozen processes, sessions that never open
+    (facts 63, 74)."""
+    words, limit = {
+        Stage.ACCEPTED: ("the agent is on its way", rules.accept_timeout),
+        Stage.CONNECTED: ("the agent is in the room and getting ready", rules.open_timeout),
+    }.get(claim.stage, ("the agent is on its way", rules.connect_timeout))
+    want = change(s.want, State.DISPATCHED, words, s.now)
+    if claim.stage is Stage.CONNECTED:
+        want = replace(want, identity=claim.identity)
+    if s.now >= _deadline(want, rules):
+        why = f"no working agent within {rules.give_up_after:g} s"
+        return Plan(want=change(want, State.GAVE_UP, why, s.now))
+    until = claim.since + limit
+    if s.now < until:
+        return Plan(want=want, due=until)
+    if claim.stage is Stage.ACCEPTED:  # it has no process that could end; should it get one, that is refused
+        return Plan(want=want, actions=[EndJob(claim.job_id), Release(claim.job_id, End.LOST)], due=s.now)
+    return Plan(want=want, actions=[EndJob(claim.job_id, kill=True)], due=s.now + 1.0)  # EXITED releases it
+
+
+def _deadline(want: Want, rules: KeeperSettings) -> float:
+    """When a want without a working agent is given up."""
+    return (want.trouble_since or want.lacking_since or want.asked_at) + rules.give_up_after
 
 
 def _joined(want: Want, claim: Claim, now: float) -> Want:
@@ -217,7 +236,7 @@ def _not_listed(s: Situation, claim: Claim, rules: KeeperSettings) -> Plan:
     """It says that it is in the room, LiveKit does not list it: it may be on its way back (fact 80)."""
     if s.seen.at < claim.since + 1.0:  # the list was read before, or just as, it arrived
         return Plan(want=s.want, due=s.now + LOOK_SOON)
-    want = change(s.want, State.REPLACING, "LiveKit does not list the agent; it may be coming back", s.now)
+    want = _mark(s.want, "LiveKit does not list the agent; it may be coming back", s.now)
     until = want.since + rules.return_timeout
     if s.now < until:
         return Plan(want=want, due=min(until, s.now + 2 * LOOK_SOON))
@@ -257,7 +276,7 @@ def leave(claim: Claim, now: float) -> list[Action]:
 def _and_no_other(s: Situation, claim: Claim, good: Plan) -> Plan:
     """Remove agents of the name that hold no claim (I1)."""
     others = [p for p in s.seen.agents(s.want.agent) if p.identity != claim.identity]
-    return replace(good, actions=[RemoveParticipant(p.identity, "stray") for p in others])
+    return replace(good, actions=[*good.actions, *(RemoveParticipant(p.identity, "stray") for p in others)])
 
 
 def _unclaimed(s: Situation, rules: KeeperSettings) -> Plan:
@@ -284,7 +303,7 @@ def _call(s: Situation, rules: KeeperSettings, first: Sequence[Action]) -> Plan:
         return Plan(want=replace(idle, lacking_since=0.0), actions=first)
     if not want.lacking_since:
         want = replace(want, lacking_since=s.now)
-    deadline = (want.trouble_since or want.lacking_since) + rules.give_up_after
+    deadline = _deadline(want, rules)
     if s.now >= deadline:
         why = f"no agent within {rules.give_up_after:g} s: {want.reason or 'none came'}"
         return Plan(want=change(want, State.GAVE_UP, why, s.now), actions=first)
@@ -300,11 +319,9 @@ def _foreign(s: Situation, rules: KeeperSettings) -> Plan:
     """An agent of a worker that is not ours: all that is known is who is in the room."""
     want = s.want
     agents = sorted(s.seen.agents(want.agent), key=lambda p: (p.joined_at, p.identity))
-    if agents and want.reason == RESTART_ASKED:
-        leaving = change(want, State.REPLACING, "the agent before this one was removed", s.now)
-        return Plan(
-            want=leaving, actions=[RemoveParticipant(p.identity, "restarted") for p in agents], due=s.now
-        )
+    if want.evict:
+        removals = [RemoveParticipant(p.identity, "restarted") for p in agents]
+        return Plan(want=replace(want, evict=False), actions=removals, due=s.now)
     if agents:  # of two, the one longest present stays
         first, *others = agents
         joined = replace(

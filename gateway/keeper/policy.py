@@ -1,17 +1,17 @@
 """Which rooms want which agent without anybody asking. Pure: reads what was seen, returns asks.
 
-- An invitation: a token that we minted names an agent; the want begins when its owner joins.
-- A pattern: the room's name matches a setting; the want begins with a person, and every person's join after
-  the agent finished renews it (I5).
+- An invitation: a token that we minted names an agent; each join of its owner calls for it, as long as the
+  token lives.
+- A pattern: the room's name matches a setting; each join of a person calls for the agent.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Container, Iterable, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 
-from gateway.keeper.model import Ask, Invitation, Seen, Source, Want
+from gateway.keeper.model import Ask, Invitation, Participant, Seen, Source, Want
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,35 +30,49 @@ class Policy:
             )
         )
 
-    def asks(self, seen: Seen, wants: Iterable[Want], invitations: Iterable[Invitation]) -> list[Ask]:
-        """What the people in the room call for and nobody has asked for yet."""
-        if seen.room is None or not seen.people:
+    def asks(
+        self, seen: Seen, wants: Iterable[Want], invitations: Iterable[Invitation], fresh: Container[str]
+    ) -> list[Ask]:
+        """What the people in the room call for.
+
+        `fresh`: the SIDs of participants whose join was not taken into account yet. A join calls for an agent
+        where none is wanted, and renews the want of one that is: the agent that is about to end comes back.
+        """
+        if seen.room is None:
             return []
         known = {want.agent: want for want in wants}
-        return [*self._invited(seen, invitations), *self._by_name(seen, known)]
-
-    def _invited(self, seen: Seen, invitations: Iterable[Invitation]) -> list[Ask]:
-        assert seen.room is not None
-        here = {p.identity for p in seen.people}
-        return [
-            Ask(
-                room=i.room,
-                agent=i.agent,
-                source=Source.INVITATION,
-                metadata=i.metadata,
-                sid=seen.room.sid,
-            )
-            for i in invitations
-            if i.identity in here and i.room == seen.room.name
-        ]
-
-    def _by_name(self, seen: Seen, known: dict[str, Want]) -> list[Ask]:
-        assert seen.room is not None
-        last_join = max(p.joined_at for p in seen.people)
         asks = []
-        for agent in self.agents_for(seen.room.name):
+        for agent, caller in self._callers(seen, invitations).items():
             want = known.get(agent)
-            # A living want needs no ask; one that ended in this room comes back for a later join only.
-            if want is None or (want.state.ended and (want.sid != seen.room.sid or want.since < last_join)):
-                asks.append(Ask(room=seen.room.name, agent=agent, source=Source.POLICY, sid=seen.room.sid))
+            another_room = want is None or (want.state.ended and want.sid != seen.room.sid)
+            if another_room or any(p.sid in fresh for p in caller.people):
+                asks.append(
+                    Ask(
+                        room=seen.room.name,
+                        agent=agent,
+                        source=caller.source,
+                        metadata=caller.metadata,
+                        sid=seen.room.sid,
+                    )
+                )
         return asks
+
+    def _callers(self, seen: Seen, invitations: Iterable[Invitation]) -> dict[str, _Caller]:
+        """By agent: who in the room calls for it."""
+        assert seen.room is not None
+        callers = {}
+        if seen.people:
+            for agent in self.agents_for(seen.room.name):
+                callers[agent] = _Caller(seen.people, Source.POLICY)
+        for invitation in invitations:
+            guests = [p for p in seen.people if p.identity == invitation.identity]
+            if guests and invitation.room == seen.room.name:
+                callers[invitation.agent] = _Caller(guests, Source.INVITATION, invitation.metadata)
+        return callers
+
+
+@dataclass(frozen=True, slots=True)
+class _Caller:
+    people: list[Participant]
+    source: Source
+    metadata: str = ""

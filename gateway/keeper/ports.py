@@ -80,7 +80,8 @@ class Store(Protocol):
         """Replace `was` by `want`. False, and nothing written, when the stored one is no longer `was`.
 
         `asked_at` and `metadata` are left out of the comparison, and keep the later ask's values: an ask
-        may renew them at any time.
+        may renew them at any time. Only an end must know of it: with a later ask nothing is ended, and
+        False returned.
         """
 
     async def claim(self, claim: Claim) -> Claim | None:
@@ -106,9 +107,6 @@ class Store(Protocol):
 
     async def invitations(self, room: str | None = None) -> list[Invitation]:
         """Invitations that have not expired: the room's, or all."""
-
-    async def accept_invitation(self, room: str, identity: str, agent: str) -> None:
-        """Forget an invitation that has become a want."""
 
     async def forget_ended(self, before: float) -> int:
         """Remove wants that ended before that time, and expired invitations. Returns how many."""

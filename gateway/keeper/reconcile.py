@@ -11,11 +11,10 @@ from gateway.keeper import gate
 from gateway.keeper.admission import Admission
 from gateway.keeper.asks import Asks
 from gateway.keeper.jobs import Jobs
-from gateway.keeper.model import Claim, Job, Seen, Stage, State, Unknown, Want
+from gateway.keeper.model import Claim, Seen, Stage, State, Unknown, Want
 from gateway.keeper.plan import (
     LEAVE_TIMEOUT,
     LOOK_SOON,
-    NOBODY,
     Dispatch,
     EndJob,
     LoseDispatch,
@@ -30,7 +29,7 @@ from gateway.keeper.plan import (
 )
 from gateway.keeper.policy import Policy
 from gateway.keeper.ports import Clock, LiveKit, Store
-from gateway.keeper.wants import Wants, failed, status_message
+from gateway.keeper.wants import Wants, failed
 from gateway.metrics import Metrics
 from gateway.settings import KeeperSettings
 from pool.ports import Workers
@@ -67,7 +66,6 @@ class Reconciler:
         jobs: Jobs,
         admission: Admission,
         policy: Policy,
-        wake: Callable[[str], None],
         settings: KeeperSettings,
         metrics: Metrics,
         clock: Clock,
@@ -80,7 +78,6 @@ class Reconciler:
         self._jobs = jobs
         self._admission = admission
         self._policy = policy
-        self._wake = wake
         self._settings = settings
         self._metrics = metrics
         self._clock = clock
@@ -88,6 +85,9 @@ class Reconciler:
         """The last look at each room that matters."""
         self._sightings: dict[str, Sighting] = {}
         """Which instance (SID) of each room was last there, and when."""
+        self._started_at = clock()
+        self._joins: dict[str, set[str]] = {}
+        """By room: the SIDs of the people whose joins were taken into account."""
         self.left_cleanly: dict[str, dict[str, float]] = {}
         """By room: when foreign agents left on purpose, as webhooks told; forgotten with the room."""
 
@@ -112,6 +112,8 @@ class Reconciler:
         if not wants and not claims:
             self.seen.pop(room, None)
             self._sightings.pop(room, None)
+            if seen.room is None:
+                self._joins.pop(room, None)
             self.left_cleanly.pop(room, None)
         dues = [look.due for look in looks if look.due is not None]
         return Look(
@@ -146,13 +148,21 @@ class Reconciler:
         if seen.room is None:
             return
         name = seen.room.name
+        wants = await self._store.wants(name)
         invitations = await self._store.invitations(name)
-        for ask in self._policy.asks(seen, await self._store.wants(name), invitations):
+        for ask in self._policy.asks(seen, wants, invitations, self._fresh(seen, wants)):
             await self._asks.ask(ask)
-        here = {p.identity for p in seen.people}
-        for invitation in invitations:
-            if invitation.identity in here:
-                await self._store.accept_invitation(name, invitation.identity, invitation.agent)
+        self._joins[name] = {p.sid for p in seen.people}
+
+    def _fresh(self, seen: Seen, wants: list[Want]) -> set[str]:
+        """The SIDs of people whose join was not taken into account yet. In its first look at a room, this
+        process must go by the clocks: LiveKit's for the join, ours for what was asked and what ended."""
+        assert seen.room is not None
+        before = self._joins.get(seen.room.name)
+        if before is not None:
+            return {p.sid for p in seen.people} - before
+        last = max((w.since if w.state.ended else w.asked_at for w in wants), default=0.0)
+        return {p.sid for p in seen.people if p.joined_at > last}
 
     async def _keep(self, want: Want, claim: Claim | None, seen: Seen, before: Sighting | None) -> Look:
         """Plan for one want and carry it out; several steps when each is due at once."""
@@ -160,8 +170,6 @@ class Reconciler:
             decided = plan(self._situation(want, claim, seen, before), self._settings)
             if not await self._wants.write(decided.want, was=want):
                 return Look(due=self._clock())  # changed meanwhile: look again
-            if decided.want.state is not want.state:
-                await self._tell_room(decided.want, seen)
             want = decided.want
             if want.state.ended and claim is not None:
                 return Look(due=self._clock())  # its job is dismissed next
@@ -187,13 +195,15 @@ class Reconciler:
             ours=self._admission.ours(want.agent),
             runs=claim is not None and self._alive(claim),
             node=capacity.node_id,
-            asked_since_seen=(
-                want.asked_at > sighted
-                if sighted is not None
-                else now - want.asked_at < self._settings.empty_timeout
-            ),
+            asked_since_seen=want.asked_at > (self._started_at if sighted is None else sighted),
             left_cleanly=self.left_cleanly.get(want.room, {}),
         )
+
+    def forget_ended(self, lists: Callable[[str], bool]) -> None:
+        """Drop what is remembered of rooms that are neither listed nor wanted any more."""
+        for memory in (self.seen, self._sightings, self._joins, self.left_cleanly):
+            for room in [r for r in memory if not lists(r) and not self._wants.concerns(r)]:
+                memory.pop(room)
 
     def _alive(self, claim: Claim) -> bool:
         """Whether the claim's job runs, or has news that are not in the books yet."""
@@ -201,7 +211,9 @@ class Reconciler:
 
     async def _act(self, want: Want, decided: Plan, seen: Seen) -> tuple[Look, Seen, bool]:
         """Carry out a plan's actions in order: the look, what is seen now, and whether to plan again."""
-        if want.state.ended or want.state is State.JOINED or want.reason == NOBODY:
+        if want.state is State.JOINED:
+            self._admission.confirmed(want)
+        elif want.state.ended or (want.needs_person and not seen.people):
             self._admission.leave(want)
         changed = not decided.actions and decided.due is not None and decided.due <= self._clock()
         for action in decided.actions:
@@ -248,20 +260,17 @@ class Reconciler:
         if (why := self._admission.enter(want)) is not None:
             waiting = change(want, State.WAITING, why, self._clock())
             await self._wants.write(waiting, was=want)
-            if waiting.state is not want.state:
-                await self._tell_room(waiting, seen)
             return Look(due=decided.due)
         pinned = await self._pinned(want, seen)
         if isinstance(pinned, Unknown):
-            self._admission.leave(want)
-            self._admission.queue(want)
+            self._admission.put_back(want)
             return Look(unknown=pinned.why)
         now = self._clock()
         # Written before the call: after a kill in between, the gate tells the two dispatches apart.
         sent = change(pinned, State.DISPATCHED, "LiveKit was asked for the agent", now)
         sent = replace(sent, dispatched_at=now)
         if not await self._wants.write(sent, was=want):
-            self._admission.leave(want)
+            self._admission.put_back(want)
             return Look(due=now)
         if want.lacking_since:
             self._metrics.time_to_agent.labels("dispatched").observe(now - want.lacking_since)
@@ -271,7 +280,6 @@ class Reconciler:
         outcome = "unknown" if isinstance(dispatch, Unknown) else "created"
         self._metrics.dispatches.labels(outcome).inc()
         log.info("dispatch_created", room=sent.room, agent=sent.agent, job=sent.id, outcome=outcome)
-        await self._tell_room(sent, seen)
         # An unknown answer may have had its effect (I3): wait for the claim all the same.
         ours = self._admission.ours(sent.agent)
         return Look(due=now + (self._settings.claim_timeout if ours else self._settings.foreign_timeout))
@@ -312,16 +320,15 @@ class Reconciler:
         return Look(due=now + 1.0)
 
     async def _see_off(self, want: Want, seen: Seen) -> Look:
-        """A stopped want of a name that others serve: its agent is removed, also one that was on its way."""
+        """A stopped want of a name that others serve: its dispatches are deleted and its agent is removed,
+        also one that was on its way."""
         now, until = self._clock(), want.since + self._settings.foreign_timeout
-        if self._admission.ours(want.agent) or now >= until:
+        if self._admission.ours(want.agent) or now >= until or seen.room is None:
             return Look()
+        listed = await self._livekit.dispatches(want.room)
+        for dispatch in [] if isinstance(listed, Unknown) else listed:
+            if dispatch.agent == want.agent:
+                await self._livekit.delete_dispatch(want.room, dispatch.id)
         for agent in seen.agents(want.agent):
             await self._remove(want.room, RemoveParticipant(agent.identity, "stopped"))
         return Look(due=min(until, now + 2 * LOOK_SOON))
-
-    async def _tell_room(self, want: Want, seen: Seen) -> None:
-        """The state as a data message, when somebody is there to read it."""
-        if seen.people:
-            job = Job(want=want, place=self._admission.place(want))
-            await self._livekit.send_status(want.room, status_message(job))

@@ -32,7 +32,12 @@ class Resync:
         self._policy = policy
         self._wake = wake
         self._listed: dict[str, tuple[str, int]] = {}
+        """SID and number of people of each room, as of the last comparison."""
         self._round = 0
+
+    def lists(self, room: str) -> bool:
+        """Whether LiveKit listed the room in the last comparison."""
+        return room in self._listed
 
     async def run_once(self) -> str:
         """Wake every room whose state may have changed unheard. Returns "ok" or why nothing is known.

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import replace
 
 import anyio
-import msgspec
 import structlog
 
-from gateway.keeper.model import Job, State, Want
+from gateway.keeper.model import State, Want
 from gateway.keeper.ports import Clock, Store
 from gateway.metrics import Metrics
 
@@ -48,8 +47,11 @@ def failed(want: Want, *, now: float, reason: str) -> Want:
 class Wants:
     """The living wants' states, and those who wait for them."""
 
-    def __init__(self, store: Store, metrics: Metrics, clock: Clock) -> None:
+    def __init__(
+        self, store: Store, announce: Callable[[Want], None], metrics: Metrics, clock: Clock
+    ) -> None:
         self._store = store
+        self._announce = announce
         self._metrics = metrics
         self._clock = clock
         self._states: dict[str, tuple[str, State]] = {}
@@ -108,6 +110,7 @@ class Wants:
         self.note(want)
         if want.state is not was.state:
             self._tell(want, was)
+            self._announce(want)
         return True
 
     @asynccontextmanager
@@ -136,19 +139,3 @@ class Wants:
             self._metrics.time_to_agent.labels("joined").observe(self._clock() - was.lacking_since)
         if want.state is State.GAVE_UP:
             self._metrics.gave_up.inc()
-
-
-def status_message(job: Job) -> bytes:
-    """What the room is told (topic `roomkeeper.status`), as JSON."""
-    want = job.want
-    return msgspec.json.encode(
-        {
-            "jobId": want.id,
-            "roomName": want.room,
-            "agentName": want.agent,
-            "state": want.state.value,
-            "place": job.place,
-            "reason": want.reason,
-            "agentIdentity": want.identity or None,
-        }
-    )

@@ -11,6 +11,7 @@ import fcntl
 import functools
 import os
 import sqlite3
+import threading
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import replace
@@ -98,16 +99,19 @@ def _step(
     """One transaction, in the store's thread. A fault is `StoreUnavailable`, and nothing was written."""
 
     def transaction(self: SqliteStore, *args: P.args, **kwargs: P.kwargs) -> R:
-        try:
-            self.db.execute("BEGIN IMMEDIATE")
+        # The lock, and not the limiter alone: a caller that is cancelled lets go of the limiter while its
+        # step still runs in the thread.
+        with self.in_step:
             try:
-                result = work(self, *args, **kwargs)
-            except BaseException:
-                self.db.execute("ROLLBACK")
-                raise
-            self.db.execute("COMMIT")
-        except sqlite3.Error as fault:
-            raise StoreUnavailable(f"the store cannot be used: {fault}") from fault
+                self.db.execute("BEGIN IMMEDIATE")
+                try:
+                    result = work(self, *args, **kwargs)
+                except BaseException:
+                    self.db.execute("ROLLBACK")
+                    raise
+                self.db.execute("COMMIT")
+            except sqlite3.Error as fault:
+                raise StoreUnavailable(f"the store cannot be used: {fault}") from fault
         return result
 
     async def step(self: SqliteStore, /, *args: P.args, **kwargs: P.kwargs) -> R:
@@ -124,6 +128,7 @@ class SqliteStore:
     def __init__(self, db: sqlite3.Connection, clock: Clock) -> None:
         self.db = db
         self.one_at_a_time = anyio.CapacityLimiter(1)
+        self.in_step = threading.Lock()
         self._clock = clock
 
     # ---- wants --------------------------------------------------------------------------------------
@@ -169,6 +174,8 @@ class SqliteStore:
     def update(self, want: Want, *, was: Want) -> bool:
         stored = self._want(want.id)
         if stored is None or replace(stored, asked_at=was.asked_at, metadata=was.metadata) != was:
+            return False
+        if want.state.ended and stored.asked_at > was.asked_at:
             return False
         asked_meanwhile = stored.asked_at > was.asked_at or stored.metadata != was.metadata
         self._overwrite(
@@ -253,12 +260,6 @@ class SqliteStore:
             (self._clock(), room, room),
         )
         return [_invitation(row[0]) for row in rows]
-
-    @_step
-    def accept_invitation(self, room: str, identity: str, agent: str) -> None:
-        self.db.execute(
-            "DELETE FROM invitations WHERE room = ? AND identity = ? AND agent = ?", (room, identity, agent)
-        )
 
     # ---- rows ---------------------------------------------------------------------------------------
 

@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator
 from dataclasses import replace
 from pathlib import Path
 
+import anyio
 import pytest
 
 from gateway.errors import StoreLocked
@@ -102,6 +103,17 @@ async def test_an_ask_during_a_pass_survives_the_passs_update(store: Store) -> N
     assert (stored.state, stored.asked_at, stored.metadata) == (State.JOINED, NOW + 9, "new")
 
 
+async def test_a_want_that_was_asked_for_meanwhile_is_not_ended(store: Store) -> None:
+    """The ask was answered: it must not vanish with the want."""
+    first = await asked(store, want())
+    await asked(store, want("w2", at=NOW + 9))
+    assert not await store.update(replace(first, state=State.FINISHED), was=first)
+    renewed = await store.want("w1")
+    assert renewed is not None
+    assert renewed.state is State.WAITING
+    assert await store.update(replace(renewed, state=State.FINISHED), was=renewed)
+
+
 async def test_only_one_job_gets_the_claim(store: Store) -> None:
     """The second job is told who holds the room (I1)."""
     wanted = await asked(store, want())
@@ -176,16 +188,14 @@ async def test_ended_wants_are_forgotten_after_their_time(store: Store) -> None:
     assert [w.id for w in await store.recent()] == ["w2"]
 
 
-async def test_invitations_last_until_they_are_accepted_or_expire(store: Store) -> None:
-    """A token's agent waits for its person, not longer than the token lives."""
+async def test_invitations_last_until_they_expire(store: Store) -> None:
+    """A token calls its agent whenever its person joins with it, as long as it lives."""
     valid = Invitation(room="r", identity="p", agent="a", metadata="m", expires_at=NOW + 60)
     expired = Invitation(room="r", identity="q", agent="a", expires_at=NOW - 1)
     await store.invite(valid)
     await store.invite(expired)
     assert await store.invitations("r") == await store.invitations() == [valid]
     assert await store.invitations("elsewhere") == []
-    await store.accept_invitation("r", "p", "a")
-    assert await store.invitations("r") == []
 
 
 async def test_what_was_answered_is_there_after_a_reopening(tmp_path: Path) -> None:
@@ -197,6 +207,15 @@ async def test_what_was_answered_is_there_after_a_reopening(tmp_path: Path) -> N
     async with open_store(settings, clock) as store:
         assert [w.id for w in await store.living()] == ["w1"]
         assert await store.all_claims() == [held]
+
+
+async def test_a_caller_that_gives_up_breaks_nobody_elses_step(tmp_path: Path) -> None:
+    """A cancelled step may still be on its way; the next one waits for it."""
+    async with open_store(StoreSettings(path=tmp_path / "store.db"), clock) as store:
+        for number in range(50):
+            with anyio.move_on_after(0.0001):
+                await asked(store, want(f"w{number}", room=f"r{number}"))
+            assert await store.wants("elsewhere") == []
 
 
 async def test_a_second_process_is_told_that_the_store_is_taken(tmp_path: Path) -> None:

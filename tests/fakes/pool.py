@@ -6,9 +6,12 @@ same order. A test moves the jobs: `die`, `finish`, `close_session`, ...
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
+
+import anyio
 
 from gateway.livekit.webhooks import Event
 from pool.ports import Capacity, Gate, JobEvent, JobEventKind, Listener, Offer, Verdict
@@ -60,7 +63,11 @@ class FakePool:
         self.timing = Timing()
         self.jobs: dict[str, FakeJob] = {}
         self.on_enter: Callable[[FakeJob], str] = lambda job: ""
-        """What the entrypoint does: "" serves, "raise", "finish" or "freeze" at once."""
+        """What the entrypoint does: "" serves, "raise", "finish" or "freeze" at once; "hang": its session
+        never opens."""
+        self.hanging: set[str] = set()
+        """Ids of jobs whose session never opens."""
+        self._entered, self._entering = anyio.create_memory_object_stream[tuple[FakeJob, str]](math.inf)
         self.declines = False
         """The user's on_request refuses."""
         livekit.on_event.append(self._hear)
@@ -195,9 +202,28 @@ class FakePool:
             job.frozen = True
             return
         self._tell(job, JobEventKind.ENTERED)
+        self._entered.send_nowait((job, what))
+
+    async def run(self) -> None:
+        """Ask the gate for its confirmation of each job that entered, until cancelled."""
+        async with anyio.create_task_group() as confirming:
+            async for job, what in self._entering:
+                confirming.start_soon(self._confirm, job, what)
+
+    async def _confirm(self, job: FakeJob, what: str) -> None:
+        if await self._gate.confirm(job.offer.job_id) and not job.cancelled:
+            self._work(job, what)
+            return
+        self._tell(job, JobEventKind.UNCONFIRMED)
+        self._livekit.after(0.01, lambda: self._exit(job, "0"))
+
+    def _work(self, job: FakeJob, what: str) -> None:
         if what == "raise":
             self._tell(job, JobEventKind.RAISED, "ValueError")
             self._livekit.after(0.01, lambda: self._exit(job, "0"))
+        elif what == "hang":
+            self.hanging.add(job.offer.job_id)
+            self._livekit.after(self.timing.connect, lambda: self._connect(job))
         elif what == "finish":
             self._livekit.after(0.01, lambda: self._exit(job, "0"))
         else:
@@ -222,7 +248,8 @@ class FakePool:
         self._livekit.after(self.timing.open, lambda: self._open(job))
 
     def _open(self, job: FakeJob) -> None:
-        if not job.exited and job.connection is not None and job.connection.link is not Link.LEFT:
+        in_room = job.connection is not None and job.connection.link is not Link.LEFT
+        if in_room and not job.exited and job.offer.job_id not in self.hanging:
             self._tell(job, JobEventKind.OPEN)
 
     def _moved(self, job: FakeJob, connection: Connection) -> None:

@@ -5,7 +5,11 @@ Behaves as the real one, by the same contract suite. While `away`, calls fail.
 
 from __future__ import annotations
 
+import random
+from collections.abc import Callable
 from dataclasses import replace
+
+import anyio
 
 from gateway.keeper.model import Ask, Claim, Invitation, Want
 from gateway.keeper.ports import Clock, StoreUnavailable
@@ -17,11 +21,16 @@ class MemoryStore:
         self._wants: dict[str, Want] = {}
         self._claims: dict[str, Claim] = {}
         self._invitations: dict[tuple[str, str, str], Invitation] = {}
+        self._rng = random.Random(0)
+        self.latency = 0.0005
+        """Seconds that a step takes, on average."""
         self.away = False
         """While true every call raises StoreUnavailable and writes nothing."""
+        self.fails: Callable[[], bool] = lambda: False
+        """Asked at each call, whether this one fails."""
 
     async def ask(self, ask: Ask, *, fresh: Want) -> tuple[Want, bool]:
-        self._reach()
+        await self._reach()
         want = self._living(ask.room, ask.agent)
         if want is None:
             self._wants[fresh.id] = fresh
@@ -32,11 +41,11 @@ class MemoryStore:
         return renewed, True
 
     async def want(self, want_id: str) -> Want | None:
-        self._reach()
+        await self._reach()
         return self._wants.get(want_id)
 
     async def wants(self, room: str) -> list[Want]:
-        self._reach()
+        await self._reach()
         latest: dict[str, Want] = {}
         for want in sorted(self._wants.values(), key=lambda w: w.created_at):
             if want.room == room:
@@ -44,17 +53,19 @@ class MemoryStore:
         return list(latest.values())
 
     async def living(self) -> list[Want]:
-        self._reach()
+        await self._reach()
         return sorted((w for w in self._wants.values() if not w.state.ended), key=lambda w: w.created_at)
 
     async def recent(self, limit: int = 1000) -> list[Want]:
-        self._reach()
+        await self._reach()
         return sorted(self._wants.values(), key=lambda w: (w.state.ended, -w.since))[:limit]
 
     async def update(self, want: Want, *, was: Want) -> bool:
-        self._reach()
+        await self._reach()
         stored = self._wants.get(want.id)
         if stored is None or replace(stored, asked_at=was.asked_at, metadata=was.metadata) != was:
+            return False
+        if want.state.ended and stored.asked_at > was.asked_at:
             return False
         asked_meanwhile = stored.asked_at > was.asked_at or stored.metadata != was.metadata
         self._wants[want.id] = replace(
@@ -65,7 +76,7 @@ class MemoryStore:
         return True
 
     async def claim(self, claim: Claim) -> Claim | None:
-        self._reach()
+        await self._reach()
         want = self._wants.get(claim.want_id)
         if want is None or want.state.ended or want.generation != claim.generation:
             return None
@@ -79,34 +90,34 @@ class MemoryStore:
         return claim
 
     async def claims(self, room: str) -> list[Claim]:
-        self._reach()
+        await self._reach()
         return sorted((c for c in self._claims.values() if c.room == room), key=lambda c: c.agent)
 
     async def all_claims(self) -> list[Claim]:
-        self._reach()
+        await self._reach()
         return sorted(self._claims.values(), key=lambda c: c.job_id)
 
     async def claim_of(self, job_id: str) -> Claim | None:
-        self._reach()
+        await self._reach()
         return self._claims.get(job_id)
 
     async def advance(self, claim: Claim) -> bool:
-        self._reach()
+        await self._reach()
         if claim.job_id not in self._claims:
             return False
         self._claims[claim.job_id] = claim
         return True
 
     async def release(self, job_id: str) -> Claim | None:
-        self._reach()
+        await self._reach()
         return self._claims.pop(job_id, None)
 
     async def invite(self, invitation: Invitation) -> None:
-        self._reach()
+        await self._reach()
         self._invitations[invitation.room, invitation.identity, invitation.agent] = invitation
 
     async def invitations(self, room: str | None = None) -> list[Invitation]:
-        self._reach()
+        await self._reach()
         return sorted(
             (
                 i
@@ -116,12 +127,8 @@ class MemoryStore:
             key=lambda i: (i.room, i.identity),
         )
 
-    async def accept_invitation(self, room: str, identity: str, agent: str) -> None:
-        self._reach()
-        self._invitations.pop((room, identity, agent), None)
-
     async def forget_ended(self, before: float) -> int:
-        self._reach()
+        await self._reach()
         old = [w.id for w in self._wants.values() if w.state.ended and w.since < before]
         for want_id in old:
             del self._wants[want_id]
@@ -136,6 +143,8 @@ class MemoryStore:
                 return want
         return None
 
-    def _reach(self) -> None:
-        if self.away:
+    async def _reach(self) -> None:
+        """Others run while a step is on its way, as with the real one."""
+        await anyio.sleep(self._rng.uniform(0.0, 2 * self.latency))
+        if self.away or self.fails():
             raise StoreUnavailable("the store is away")

@@ -86,6 +86,7 @@ class Site:
         self.pool.attach(self.keeper, self.keeper)
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(self.keeper.run)
+            tasks.start_soon(self.pool.run)
             if registered:
                 self.pool.start()
             yield

@@ -95,6 +95,26 @@ def test_a_dead_name_leaves_room_for_a_living_one() -> None:
     assert line.enter(want(100)) is None
 
 
+def test_names_asked_for_at_random_delay_nobody_of_ours() -> None:
+    """Any participant may name an agent; ours does not stand behind them."""
+    line = Admission(Workers(), wake=lambda room: None, clock=lambda: 0.0)
+    sent = [n for n in range(40) if line.enter(want(n, f"nobody-{n}")) is None]
+    assert len(sent) == 8
+    assert line.enter(want(100)) is None
+
+
+def test_a_name_that_is_served_again_gets_its_window_back() -> None:
+    """Losses shrink it, confirmations widen it."""
+    line = Admission(Workers(), wake=lambda room: None, clock=lambda: 0.0)
+    for n in range(3):
+        line.enter(want(n, "theirs"))
+        line.lost(want(n, "theirs"))
+    for n in range(10, 13):
+        line.enter(want(n, "theirs"))
+        line.confirmed(want(n, "theirs"))
+    assert len([n for n in range(20, 30) if line.enter(want(n, "theirs")) is None]) == 4
+
+
 def test_the_reason_to_wait_is_said_in_words() -> None:
     """An operator sees why a room has no agent."""
     workers = Workers(running=10, warm=0)

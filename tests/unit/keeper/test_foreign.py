@@ -9,6 +9,7 @@ import anyio
 import pytest
 
 from gateway.keeper.model import Ask, Job, State
+from tests.fakes.livekit_parts import Fault
 from tests.fakes.livekit_worker import StockWorker
 from tests.unit.keeper.site import Site, a_site
 
@@ -95,6 +96,18 @@ async def test_a_restart_replaces_a_foreign_agent() -> None:
         assert site.observer.agents("r") not in ([first], [])
         assert site.observer.most["r"] == 1
         assert await site.state(job) is State.JOINED
+
+
+async def test_a_restart_of_a_foreign_agent_survives_a_look_that_told_nothing() -> None:
+    """What was answered is carried out, also when LiveKit was away for a moment."""
+    async with a_site_with_their_worker() as (site, _):
+        job = await ask(site)
+        first = await joined(site, job)
+        site.livekit.hook = lambda call: Fault(lost="call")
+        await site.keeper.restart_agent(Ask(room="r", agent=NAME))
+        await anyio.sleep(1)
+        site.livekit.hook = lambda call: None
+        await site.until(lambda: site.observer.agents("r") not in ([first], []), within=10)
 
 
 async def test_a_name_that_nobody_serves_is_given_up_and_jams_nobody() -> None:

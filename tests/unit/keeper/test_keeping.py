@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import random
+from contextlib import suppress
+
 import anyio
+import msgspec
 import pytest
 
 from gateway.keeper.model import Ask, Invitation, State
@@ -462,3 +466,142 @@ async def test_a_request_that_waits_longer_than_an_empty_room_lasts_is_served_al
         assert await site.livekit.rooms() == []
         site.pool.start()
         await site.until(lambda: site.observer.agents("r") != [], within=2)
+
+
+async def test_an_agent_whose_session_never_opens_is_replaced_and_in_the_end_given_up() -> None:
+    """In the room is not enough, and nothing waits for ever (I2, I7)."""
+    settings = KeeperSettings(default_agent=AGENT, give_up_after=120)
+    async with a_site(settings=settings) as site, site.running():
+        site.pool.on_enter = lambda job: "hang"
+        site.person()
+        job = await site.ask()
+        await anyio.sleep(60)
+        assert len(site.observer.arrived["r"]) == 2
+        await anyio.sleep(120)
+        assert await site.state(job) is State.GAVE_UP
+        assert site.observer.agents("r") == []
+        assert site.observer.most["r"] == 1
+
+
+async def test_a_job_that_could_not_be_confirmed_is_no_end_on_purpose() -> None:
+    """The store was away at that moment; the room still wants its agent (I3)."""
+    async with a_site() as site, site.running():
+
+        def lose_the_store(_: object) -> str:
+            site.store.away = True
+            site.pool.on_enter = lambda job: ""
+            return ""
+
+        site.pool.on_enter = lose_the_store
+        site.person()
+        job = await site.ask()
+        await anyio.sleep(3)
+        site.store.away = False
+        await site.served()
+        await anyio.sleep(1)
+        assert await site.state(job) is State.JOINED
+        assert site.observer.most["r"] == 1
+
+
+async def test_when_a_store_that_failed_every_third_time_is_well_each_room_has_its_one_agent() -> None:
+    """Whatever step fails, it is tried again, and nothing is doubled (I1, I2)."""
+    async with a_site(slots=8) as site, site.running():
+        rng = random.Random(7)
+        rooms = [f"r{n}" for n in range(6)]
+        for room in rooms:
+            site.person(room)
+            await site.ask(room)
+        site.store.fails = lambda: rng.random() < 0.3
+        await anyio.sleep(60)
+        for room in rooms:
+            with suppress(StopIteration):
+                site.pool.die(site.pool.of(room))
+        await anyio.sleep(60)
+        site.store.fails = lambda: False
+        await anyio.sleep(60)
+        assert [len(site.observer.agents(room)) for room in rooms] == [1] * 6
+        assert all(site.observer.most[room] == 1 for room in rooms)
+
+
+async def test_the_same_token_brings_an_agent_again_after_its_room_has_ended() -> None:
+    """A laptop that slept: its page reconnects with the token it has."""
+    async with a_site() as site, site.running():
+        await site.keeper.invite(Invitation(room="r", identity="p", agent=AGENT, expires_at=2e9))
+        person = site.person("r", "p")
+        first = await site.served(within=2)
+        site.livekit.leave(person)
+        await anyio.sleep(40)
+        assert await site.livekit.rooms() == []
+        site.person("r", "p")
+        assert await site.served(within=2) != first
+
+
+async def test_a_stop_is_not_undone_by_an_invitation() -> None:
+    """The invited person is still there; no join is new."""
+    async with a_site() as site, site.running():
+        await site.keeper.invite(Invitation(room="r", identity="p", agent=AGENT, expires_at=2e9))
+        site.person("r", "p")
+        await site.served(within=2)
+        await site.keeper.stop_agent("r", AGENT)
+        await anyio.sleep(60)
+        assert site.observer.agents("r") == []
+
+
+async def test_a_redeploy_does_not_bring_a_finished_room_back() -> None:
+    """I4: the room ended while the gateway was down, however lately somebody asked."""
+    async with a_site() as site:
+        async with site.running():
+            person = site.person()
+            job = await site.ask()
+            await site.served()
+        site.livekit.leave(person)
+        await anyio.sleep(45)
+        assert await site.livekit.rooms() == []
+        async with site.running():
+            await anyio.sleep(30)
+            assert await site.state(job) is State.FINISHED
+            assert await site.livekit.rooms() == []
+
+
+async def test_who_joins_a_pattern_room_during_the_goodbye_gets_an_agent() -> None:
+    """A join renews the want: the agent that is about to end comes back."""
+    settings = KeeperSettings(default_agent=AGENT, room_patterns=(("*", ""),))
+    async with a_site(settings=settings) as site, site.running():
+        site.person("r", "p")
+        first = await site.served(within=2)
+        await anyio.sleep(1)
+        site.pool.close_session(site.pool.of("r"), "user_initiated")
+        await anyio.sleep(1)
+        site.person("r", "q")
+        await site.until(lambda: site.observer.agents("r") not in ([first], []), within=3)
+        assert site.observer.most["r"] == 1
+
+
+async def test_the_room_is_told_every_state() -> None:
+    """A page in the room needs no second connection."""
+    async with a_site() as site, site.running():
+        site.person()
+        await site.ask()
+        first = await site.served()
+        await anyio.sleep(1)
+        site.pool.die(site.pool.of("r"))
+        await site.until(lambda: site.observer.agents("r") not in ([first], []), within=3)
+        await anyio.sleep(1)
+        await site.keeper.stop_agent("r", AGENT)
+        await anyio.sleep(1)
+        told = [msgspec.json.decode(payload)["state"] for _, payload in site.livekit.statuses]
+        assert told == ["dispatched", "joined", "replacing", "dispatched", "joined", "stopped"]
+
+
+async def test_an_error_of_create_room_costs_nobody_their_place() -> None:
+    """The line is ordered by the asks, whatever happened since."""
+    async with a_site(slots=1) as site, site.running():
+        site.person("busy")
+        await site.ask("busy")
+        await site.served("busy")
+        jobs = [await site.ask(f"early-{n}") for n in range(3)]
+        site.livekit.hook = lambda call: Fault(lost="call") if call.method == "CreateRoom" else None
+        site.pool.finish(site.pool.of("busy"))
+        await anyio.sleep(1)
+        places = [found.place for job in jobs if (found := await site.keeper.job(job.want.id)) is not None]
+        assert places == [1, 2, 3]

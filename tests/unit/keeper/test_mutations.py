@@ -22,7 +22,6 @@ from gateway.settings import KeeperSettings
 from pool.ports import Offer, Verdict
 from tests.fakes.livekit import FakeLiveKit
 from tests.fakes.livekit_parts import Call, Fault
-from tests.fakes.store import MemoryStore
 from tests.unit.keeper.site import AGENT, a_site
 
 pytestmark = pytest.mark.anyio
@@ -188,13 +187,12 @@ def no_claim(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def no_sid_pin(monkeypatch: pytest.MonkeyPatch) -> None:
-    judge, claim = ClaimGate._judge, MemoryStore.claim
+    judge = ClaimGate._judge
 
     async def unpinned(self: ClaimGate, offer: Offer) -> tuple[str, Verdict]:
         return await judge(self, replace(offer, sid=offer.attributes.get("roomkeeper.sid", offer.sid)))
 
     monkeypatch.setattr(ClaimGate, "_judge", unpinned)
-    monkeypatch.setattr(MemoryStore, "claim", claim)
 
 
 def unknown_is_absent(monkeypatch: pytest.MonkeyPatch) -> None:

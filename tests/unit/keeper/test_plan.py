@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.keeper.model import Claim, Participant, Room, Seen, Source, Stage, State, Want
+from gateway.keeper.model import Claim, End, Participant, Room, Seen, Source, Stage, State, Want
 from gateway.keeper.plan import (
     Dispatch,
     EndJob,
@@ -173,11 +173,10 @@ def test_no_person_is_ever_removed(s: Situation) -> None:
 
 @given(situations)
 def test_a_want_that_waits_for_something_is_looked_at_again(s: Situation) -> None:
-    """I2: a living want without an agent is never left without a time, unless it waits for a person,
-    for a claim's job or for a pool event."""
+    """I2: a living want without a working agent is never left alone, unless it waits for a person."""
     decided = plan(s, RULES)
     lacks = decided.want.state in {State.WAITING, State.DISPATCHED} and not decided.want.needs_person
-    if lacks and s.claim is None:
+    if lacks:
         assert decided.due is not None
 
 
@@ -201,13 +200,19 @@ def test_a_dispatch_that_nobody_claimed_in_time_is_lost() -> None:
     assert plan(situation(want=late), RULES).actions == [LoseDispatch()]
 
 
-@pytest.mark.parametrize(("stage", "limit"), [(Stage.ACCEPTED, 8.0), (Stage.LAUNCHED, 15.0)])
+@pytest.mark.parametrize(
+    ("stage", "limit"),
+    [(Stage.ACCEPTED, 8.0), (Stage.LAUNCHED, 15.0), (Stage.ENTERED, 15.0), (Stage.CONNECTED, 30.0)],
+)
 def test_a_job_that_comes_no_further_is_killed_at_its_limit(stage: Stage, limit: float) -> None:
     """Corpses and frozen processes (facts 63, 74)."""
     before = plan(situation(claim=claim(stage, since=NOW - limit + 0.1)), RULES)
     after = plan(situation(claim=claim(stage, since=NOW - limit)), RULES)
-    assert before.actions == ()
-    assert after.actions == [EndJob("j1", kill=True)]
+    assert list(before.actions) == []
+    if stage is Stage.ACCEPTED:  # there is no process yet
+        assert after.actions == [EndJob("j1"), Release("j1", End.LOST)]
+    else:
+        assert after.actions == [EndJob("j1", kill=True)]
 
 
 def test_a_claim_without_a_process_is_released_after_its_ghost_is_gone() -> None:
