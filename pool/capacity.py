@@ -152,7 +152,10 @@ class Slots:
             await self._push.wait()
             self._push.clear()
             if self._server is not None and self._told.registered:
-                await compat.push_status(self._server, self.load())
+                try:
+                    await compat.push_status(self._server, self.load())
+                except Exception:  # this task's root: LiveKit hears of it by itself, a little later
+                    log.exception("status_not_pushed")
 
     def spare(self) -> compat.Executor | None:
         """A warm process too many, taken out of the pool to be closed; None when there is none."""
