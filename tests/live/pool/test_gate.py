@@ -73,7 +73,7 @@ async def test_a_claim_that_is_gone_before_the_connection_keeps_the_job_out(
         room = await stage.dispatch()
         await stage.keeper.event(room, Kind.EXITED)
         kinds = stage.keeper.kinds(stage.keeper.job_in(room))
-    assert kinds == [Kind.LAUNCHED, Kind.ENTERED, Kind.EXITED]
+    assert kinds == [Kind.LAUNCHED, Kind.ENTERED, Kind.UNCONFIRMED, Kind.EXITED]
 
 
 @pytest.mark.parametrize("after", [0.0, 0.02, 0.1, 0.19, 0.21])
