@@ -36,7 +36,8 @@ class Metrics:
         )
         self.dispatches = Counter(
             "roomkeeper_dispatches_total",
-            "Dispatches by outcome: created, unknown, claimed, lost.",
+            "Dispatches by outcome: created, or unknown when LiveKit gave no answer; then claimed when the"
+            " gate granted a job (also of a dispatch that was not ours), or lost.",
             ["outcome"],
             registry=r,
         )
@@ -47,61 +48,83 @@ class Metrics:
         )
         self.agents_replaced = Counter(
             "roomkeeper_agents_replaced_total",
-            "Agents that ended and were replaced, by reason.",
+            "Agents of our pool that were in their room and ended, and are replaced, by how they ended: died,"
+            " raised, spent (deaf), room_ended, declined, finished (but asked for again meanwhile).",
             ["reason"],
             registry=r,
         )
         self.gave_up = Counter("roomkeeper_gave_up_total", "Wants given up at their deadline.", registry=r)
         self.offers = Counter(
             "roomkeeper_offers_total",
-            "Jobs that LiveKit offered to our workers, by verdict: "
-            "granted, adopted, duplicate, no_want, stale, unknown.",
+            "Jobs that LiveKit offered to our workers, by the gate's verdict: granted, adopted (the dispatch"
+            " was not ours), duplicate, no_want, stale, unknown. A draining worker does not ask the gate.",
             ["verdict"],
             registry=r,
         )
         self.duplicates_refused = Counter(
             "roomkeeper_duplicates_refused_total",
-            "Jobs refused at the gate because the room has its agent.",
+            "Jobs refused at the gate because another one holds the room's claim.",
             registry=r,
         )
         self.duplicates_removed = Counter(
             "roomkeeper_duplicates_removed_total",
-            "Agent participants removed: ghosts and strays.",
+            "Agent participants removed from rooms, by kind: ghost (its process is gone), stray (holds no"
+            " claim), spent (told to leave: deaf, restarted or stopped), restarted, stopped (both of workers"
+            " that are not ours).",
             ["kind"],
             registry=r,
         )
         self.webhooks = Counter(
-            "roomkeeper_webhooks_total", "Webhooks by event and verdict.", ["event", "verdict"], registry=r
+            "roomkeeper_webhooks_total",
+            "Webhooks by event and verdict: queued, unwanted, no_room, repeated; refused, their event being"
+            " unknown: unsigned, bad_token, bad_algorithm, unknown_key, bad_signature, bad_hash, expired,"
+            " not_yet_valid, malformed, too_large.",
+            ["event", "verdict"],
+            registry=r,
         )
         self.slots = Gauge(
-            "roomkeeper_slots", "Slots by state: running, starting, free, cold.", ["state"], registry=r
+            "roomkeeper_slots",
+            "Slots by state: running, starting, free, cold (can take no job now: no process is warm, the"
+            " worker is not registered, or it drains).",
+            ["state"],
+            registry=r,
         )
         self.jobs_ended = Counter(
-            "roomkeeper_jobs_ended_total", "Jobs of our pool that ended, by reason.", ["reason"], registry=r
+            "roomkeeper_jobs_ended_total",
+            "Jobs of our pool that held a claim and ended, by how: died, raised, spent (deaf when it left),"
+            " finished, ended (by us), lost (never got to the room), room_ended, declined (by on_request).",
+            ["reason"],
+            registry=r,
         )
         self.livekit_calls = Histogram(
             "roomkeeper_livekit_call_seconds",
-            "Calls to LiveKit's API by method and outcome: ok, absent, unknown.",
+            "Calls to LiveKit's API by method and outcome: ok, not_found, refused, unavailable, timeout,"
+            " unreachable, rejected, malformed, cancelled.",
             ["method", "outcome"],
             buckets=_CALL_SECONDS,
             registry=r,
         )
         self.passes = Counter(
             "roomkeeper_passes_total",
-            "Reconcile passes by result: ok, unknown, failed.",
+            "Looks at a room by result: ok, unknown (LiveKit could not tell), failed (the store is away, or a"
+            " fault of ours).",
             ["result"],
             registry=r,
         )
-        self.queue_depth = Gauge("roomkeeper_queue_depth", "Rooms due for a look.", registry=r)
+        self.queue_depth = Gauge(
+            "roomkeeper_queue_depth",
+            "Rooms in the queue for a look, due or not yet, when one was last taken from it.",
+            registry=r,
+        )
         self.resyncs = Histogram(
             "roomkeeper_resync_seconds",
-            "Comparisons with all rooms that LiveKit lists.",
+            "Comparisons with all rooms that LiveKit lists, the vain ones included.",
             buckets=_CALL_SECONDS,
             registry=r,
         )
         self.http_requests = Histogram(
             "roomkeeper_http_request_seconds",
-            "HTTP requests by route and status, webhooks left out (they have their own).",
+            "HTTP requests by route and status, webhooks left out (they have their own counter).",
             ["route", "status"],
             buckets=_CALL_SECONDS,
             registry=r,
