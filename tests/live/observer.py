@@ -115,6 +115,13 @@ class Observer:
         """The identities of all agents that were ever there."""
         return frozenset().union(*(s.identities for s in self._timelines[room]))
 
+    def first_arrival(self, room: str) -> float:
+        """When (monotonic seconds) the room's first agent was seen; raises ValueError when none ever was."""
+        arrival = next((s.at for s in self._timelines[room] if s.identities), None)
+        if arrival is None:
+            raise ValueError(f"{room} never had an agent")
+        return arrival
+
     async def wait_until(
         self, room: str, holds: Callable[[Sample], bool], *, timeout: float, what: str
     ) -> Sample:

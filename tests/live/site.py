@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import itertools
 import os
 import socket
+import time
 from collections.abc import Mapping
 
 from livekit import api
@@ -21,6 +23,9 @@ FULL = os.environ.get("ROOMKEEPER_LIVE") == "full"
 
 def tries(full: int, bounded: int) -> int:
     return full if FULL else bounded
+
+
+LOOK_EVERY = 0.1
 
 
 class Site:
@@ -64,9 +69,34 @@ class Site:
                 with contextlib.suppress(api.TwirpError):  # it has ended already
                     await livekit.room.delete_room(api.DeleteRoomRequest(room=room))
 
-    async def exists(self, room: str) -> bool:
+    async def create(self, room: str, *, metadata: str = "", departure_timeout: int = 1) -> str:
+        """Create a room that ends so many seconds after its last person left; returns its SID."""
+        request = api.CreateRoomRequest(name=room, metadata=metadata, departure_timeout=departure_timeout)
         async with self.api() as livekit:
-            return bool((await livekit.room.list_rooms(api.ListRoomsRequest(names=[room]))).rooms)
+            return (await livekit.room.create_room(request)).sid
+
+    async def wait_for_end(self, room: str, *, timeout: float) -> None:
+        """Wait until LiveKit lists no such room; raises AssertionError."""
+        deadline = time.monotonic() + timeout
+        async with self.api() as livekit:
+            while sids := await _instances(livekit, room):
+                assert time.monotonic() < deadline, f"{room} {sids} has not ended after {timeout} s"
+                await asyncio.sleep(LOOK_EVERY)
+
+    async def sightings(self, room: str, *, seconds: float) -> set[str]:
+        """SIDs under which the room existed at any time in the next `seconds`."""
+        deadline = time.monotonic() + seconds
+        seen: set[str] = set()
+        async with self.api() as livekit:
+            while time.monotonic() < deadline:
+                seen |= await _instances(livekit, room)
+                await asyncio.sleep(LOOK_EVERY)
+        return seen
 
     def rooms(self, what: str, count: int) -> list[str]:
         return [self.room(what) for _ in range(count)]
+
+
+async def _instances(livekit: api.LiveKitAPI, room: str) -> set[str]:
+    answer = await livekit.room.list_rooms(api.ListRoomsRequest(names=[room]))
+    return {found.sid for found in answer.rooms}

@@ -135,20 +135,3 @@ async def test_a_restart_brings_another_agent_in_place_of_the_first(
         await gateway.ask(room, "restart_agent")
         other = await observer.wait_for_other_agent(room, first, timeout=SERVED)
         assert (await person.ask(timeout=3)).identity == other
-
-
-async def test_a_finished_room_is_not_resurrected(
-    site: Site, gateway: Gateway, observer: Observer, rooms: Rooms
-) -> None:
-    """A room that ended stays ended: no late retry creates it anew (I4, fact 8)."""
-    lively, waiting = rooms("ended"), rooms("ended-early")
-    async with site.person(lively):
-        await gateway.ask(lively, wait=SERVED)
-        await gateway.ask(waiting)
-        await site.end(lively, waiting)
-        await observer.wait_for_agents(lively, 0, timeout=3)
-    await asyncio.sleep(5)  # longer than a dispatch may take to be called lost (fact 4)
-    assert not await site.exists(lively)
-    assert observer.agents(lively) == frozenset()
-    job = (await gateway.ask(lively)).job
-    assert not job["deduplicated"]

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
+import time
 
 import pytest
 from livekit import api
@@ -16,6 +18,7 @@ from tests.live.site import Site, tries
 
 pytestmark = [pytest.mark.anyio, pytest.mark.needs("livekit-server")]
 
+RAISED = "roomkeeper_agents_replaced_total"
 SERVED = 10.0
 REPLACED = 3.0
 """Seconds within which a dead agent's successor is heard."""
@@ -47,8 +50,12 @@ async def test_an_agent_that_raises_is_replaced(site: Site, observer: Observer, 
         async with site.person(room) as person:
             await gateway.ask(room)
             first = await person.agent_track(timeout=SERVED)
+            await observer.wait_for_only(room, first.identity, timeout=1)
             await person.tell(RAISE)
-            await person.agent_track(other_than=first.identity, timeout=REPLACED)
+            other = await person.agent_track(other_than=first.identity, timeout=REPLACED)
+            await observer.wait_for_only(room, other.identity, timeout=1)
+            await asyncio.sleep(CALM)
+            assert observer.ever_present(room) == {first.identity, other.identity}
 
 
 async def test_an_agent_that_raises_at_once_is_tried_again_without_haste(
@@ -59,12 +66,19 @@ async def test_an_agent_that_raises_at_once_is_tried_again_without_haste(
         room = rooms("raising")
         await livekit.room.create_room(api.CreateRoomRequest(name=room, metadata=RAISE))
         async with site.person(room) as person:
-            await gateway.ask(room)
-            await asyncio.sleep(5)
-            assert 2 <= await gateway.metric("roomkeeper_agents_replaced_total") <= 8
+            job = (await gateway.ask(room)).job
+            ends = []
+            for number in range(1, 6):
+                await gateway.wait_for_metric(RAISED, at_least=number, timeout=SERVED, reason="raised")
+                ends.append(time.monotonic())
+            pauses = [later - earlier for earlier, later in itertools.pairwise(ends)]
+            assert pauses[-1] > pauses[1] + 1, pauses
             await livekit.room.update_room_metadata(api.UpdateRoomMetadataRequest(room=room, metadata=""))
-            await person.agent_track(timeout=SERVED)
-            await observer.wait_for_agents(room, 1, timeout=1)
+            track = await person.agent_track(timeout=SERVED)
+            joined = await gateway.wait_for_state(job["jobId"], "joined", timeout=1)
+            assert joined["agentIdentity"] == track.identity
+            await asyncio.sleep(CALM)
+            assert observer.agents(room) == {track.identity}
 
 
 async def test_an_agent_that_ends_on_purpose_is_called_back_by_a_post_only(
@@ -78,10 +92,10 @@ async def test_an_agent_that_ends_on_purpose_is_called_back_by_a_post_only(
             first = await person.agent_track(timeout=SERVED)
             await person.tell(LEAVE)
             await observer.wait_for_agents(room, 0, timeout=3)
-            await asyncio.sleep(CALM)
-            assert observer.agents(room) == frozenset()
             await gateway.wait_for_state(job["jobId"], "finished", timeout=FINISHED)
-            await gateway.ask(room)
+            await asyncio.sleep(CALM)
+            assert observer.ever_present(room) == {job["agentIdentity"]} == {first.identity}
+            assert (await gateway.ask(room)).job["jobId"] != job["jobId"]
             await person.agent_track(other_than=first.identity, timeout=SERVED)
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Iterator
 
 import pytest
@@ -61,8 +60,8 @@ class TestLost:
             room = rooms("silent")
             person = site.person(room)
             async with person:
-                await gateway.ask(room)
+                job = (await gateway.ask(room)).job
                 await person.ask(timeout=SERVED)
-            await asyncio.sleep(5)  # its session has closed by then
+            await gateway.wait_for_state(job["jobId"], "replacing", timeout=SERVED)  # its session has closed
             async with person:
                 await person.ask(timeout=2 * RESYNC + 2)
