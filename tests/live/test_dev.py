@@ -64,7 +64,7 @@ def roomkeeper_dev(folder: Path, port: int) -> Iterator[subprocess.Popen[bytes]]
         print((folder / "dev.log").read_text(errors="replace")[-6000:])
         raise
     finally:
-        kill_all(descendants(process.pid))  # children tell their parent's death (fact 13): none is left
+        kill_all(descendants(process.pid))
         process.wait()
 
 
@@ -103,5 +103,8 @@ async def test_make_run_serves_a_person_and_ctrl_c_leaves_nothing(tmp_path: Path
             processes = descendants(process.pid)
             assert BINARY in {p.name() for p in processes}
             os.killpg(process.pid, signal.SIGINT)  # as a terminal does
-            assert await asyncio.to_thread(process.wait, ENDS) == 0
-            assert await asyncio.to_thread(survivors, processes, timeout=1.0) == []
+            try:
+                assert await asyncio.to_thread(process.wait, ENDS) == 0
+                assert await asyncio.to_thread(survivors, processes, timeout=1.0) == []
+            finally:
+                kill_all(processes)
