@@ -82,6 +82,7 @@ async def _run(settings: Settings, listener: socket.socket, own_livekit: bool) -
             sys.stdout.flush()
             await signals.end.wait()
             await _drain(pool, settings.pool.drain_timeout, signals)
+            keeper.close()
             front.close()
     # Left from the bottom up. The keeper goes first: calls that the pool has to cut now were not finished,
     # so their wants stay alive in the store, and the next process serves them. HTTP goes last.

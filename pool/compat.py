@@ -7,6 +7,7 @@ there first. Fact numbers are those of the project's notes on LiveKit.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import multiprocessing.forkserver as mp_forkserver
 import multiprocessing.popen_forkserver as mp_popen
 import os
@@ -17,6 +18,7 @@ from multiprocessing.connection import wait
 from typing import Any
 
 from livekit.agents import AgentServer, JobContext, JobRequest
+from livekit.agents.ipc import supervised_proc
 from livekit.agents.ipc.job_proc_executor import ProcJobExecutor
 from livekit.agents.ipc.proc_pool import ProcPool
 
@@ -195,6 +197,12 @@ def read_exit_codes_once() -> None:
 
     locked.reads_once = True  # type: ignore[attr-defined]
     mp_popen.Popen.poll = locked  # type: ignore[method-assign, assignment]
+
+
+def keep_ctrl_c() -> None:
+    """Upstream ignores SIGINT in the whole process while it starts a child, which takes more than a second
+    when the forkserver starts: a Ctrl-C in that time would be lost. Job processes ignore it by themselves."""
+    supervised_proc._mask_ctrl_c = contextlib.nullcontext  # type: ignore[assignment]
 
 
 def ensure_forkserver() -> None:

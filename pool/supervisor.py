@@ -115,6 +115,7 @@ class Pool:
         self.load()
         assert self._reports is not None
         compat.read_exit_codes_once()
+        compat.keep_ctrl_c()
         await self._reports.start()
         self._tasks.start(self._slots.push_statuses(), name="push_statuses")
         self._running = asyncio.create_task(self._serve(), name="pool_serve")

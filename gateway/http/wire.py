@@ -6,7 +6,7 @@ import re
 from typing import Any, TypeVar
 
 import msgspec
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 
 from gateway.errors import BodyTooLarge, InvalidRequest
 from gateway.keeper.model import MAX_ROOM_NAME_BYTES
@@ -68,10 +68,13 @@ _OURS = ("identity", "room", "name", "metadata", "attributes")
 async def read_body(request: Request, limit: int = MAX_BODY_BYTES) -> bytes:
     """The whole body. Raises BodyTooLarge as soon as more than `limit` bytes came."""
     body = bytearray()
-    async for chunk in request.stream():
-        body += chunk
-        if len(body) > limit:
-            raise BodyTooLarge(f"The body is larger than {limit} bytes.")
+    try:
+        async for chunk in request.stream():
+            body += chunk
+            if len(body) > limit:
+                raise BodyTooLarge(f"The body is larger than {limit} bytes.")
+    except ClientDisconnect:
+        raise InvalidRequest("The client hung up before its body was here.") from None
     return bytes(body)
 
 

@@ -14,7 +14,7 @@ Knows places and numbers, not rooms' states; makes no call.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Container, Iterator
 from dataclasses import dataclass, field
 from itertools import islice
 
@@ -90,10 +90,13 @@ class Admission:
         if want.id not in name.line:
             name.insert(want.id, _Place(want.room, want.lacking_since or want.asked_at, self._clock()))
 
-    def put_back(self, want: Want) -> None:
-        """It might have gone and could not: it has its place again."""
-        self._name(want.agent).unconfirmed.discard(want.id)
-        self.queue(want)
+    def keep_only(self, living: Container[str]) -> None:
+        """Drop whatever has no living want: a line must not be held up by somebody who is gone."""
+        old = self._clock() - _HEAD_START
+        for name in self._names.values():
+            for want_id in [i for i, place in name.line.items() if i not in living and place.since < old]:
+                del name.line[want_id]
+            name.unconfirmed.intersection_update({i for i in name.unconfirmed if i in living})
 
     def place(self, want: Want) -> int | None:
         """Place in line, 1 is next; None when it does not wait."""

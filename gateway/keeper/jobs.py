@@ -38,12 +38,14 @@ _STAGES = {
 
 STORE_RETRY = 0.2
 """Seconds between tries to write what a job told while the store is away."""
+AFTER_PAUSE = 5.0
+"""Seconds after this process was stopped in which no end counts as an agent's own will."""
 ROOM_END_PAUSE = 1.0
 """After an agent was put out because its room ended, its room may still be listed for some milliseconds
 (fact 15); a dispatch in that time would bring the room back (fact 8)."""
 
 
-def how_it_ended(claim: Claim, event: JobEvent) -> End:
+def how_it_ended(claim: Claim, event: JobEvent, *, after_pause: bool = False) -> End:
     """What became of a job that left its room, or whose process is gone. Status and exit code cannot
     tell (facts 49, 75); what the child reported can."""
     if event.kind is JobEventKind.DECLINED:
@@ -60,6 +62,8 @@ def how_it_ended(claim: Claim, event: JobEvent) -> End:
         return End.ROOM_ENDED
     if claim.close_reason == "error":
         return End.DIED
+    if claim.missing or after_pause:
+        return End.DIED  # LiveKit had let go of it, and upstream ended the job for that
     if event.kind is JobEventKind.LEFT:
         return End.FINISHED if event.detail in _MEANT else End.DIED
     if event.detail != "0":
@@ -91,6 +95,7 @@ class Jobs:
         self._wake = wake
         self._metrics = metrics
         self._clock = clock
+        self._paused_at = -math.inf
         self._untold: Counter[str] = Counter()
         """Events taken and not applied yet, by job."""
         self._send, self._receive = anyio.create_memory_object_stream[JobEvent](math.inf)
@@ -99,6 +104,10 @@ class Jobs:
         """Take an event; called from the pool, never blocks."""
         self._untold[event.job_id] += 1
         self._send.send_nowait(event)
+
+    def paused(self, now: float) -> None:
+        """This process stood still until now."""
+        self._paused_at = now
 
     def pending(self, job_id: str) -> bool:
         """Whether the job has told something that is not in the books yet."""
@@ -125,7 +134,7 @@ class Jobs:
         now = self._clock()
         match event.kind:
             case JobEventKind.LAUNCHED | JobEventKind.ENTERED | JobEventKind.CONNECTED | JobEventKind.OPEN:
-                await self._advance(claim, event, now)
+                await self._advance(replace(claim, missing=False), event, now)
             case JobEventKind.SESSION_CLOSED:
                 await self._session_closed(claim, event.detail, now)
             case JobEventKind.RAISED:
@@ -133,7 +142,8 @@ class Jobs:
             case JobEventKind.RECONNECTING:
                 pass  # the pass sees whether LiveKit lists it
             case _:  # it left, exited, was declined, not assigned or not confirmed
-                await self.end(claim, how_it_ended(claim, event), now)
+                after_pause = now - self._paused_at < AFTER_PAUSE
+                await self.end(claim, how_it_ended(claim, event, after_pause=after_pause), now)
         self._wake(claim.room)
 
     async def end(self, claim: Claim, end: End, now: float) -> None:

@@ -29,6 +29,9 @@ from pool.ports import Capacity, JobEvent, Offer, Verdict, Workers
 
 log = structlog.get_logger(__name__)
 
+PAUSE_CHECK = 0.5
+PAUSE = 5.0
+"""Seconds that the event loop must have stood still for it to count as a pause."""
 PASSES_AT_ONCE = 16
 """Rooms that are looked at side by side. A pass is a few calls of some milliseconds each."""
 TELLING_EVENTS = frozenset(
@@ -105,7 +108,7 @@ class Keeper:
         self._asks = Asks(store, self._wants, self._admission, queue.add, metrics, clock)
         self._jobs = Jobs(store, self._wants, self._admission, queue.add, metrics, clock)
         self._gate = ClaimGate(store, self._asks, self._admission, queue.add, metrics, clock)
-        self._resync = Resync(store, livekit, self._wants, self._policy, queue.add)
+        self._resync = Resync(store, livekit, self._wants, self._admission, self._policy, queue.add)
         self._reconciler = Reconciler(
             store=store,
             livekit=livekit,
@@ -119,6 +122,7 @@ class Keeper:
             metrics=metrics,
             clock=clock,
         )
+        self._closing = False
         self._node_id = ""
         self._started_at = clock()
         self._resynced_at = 0.0
@@ -134,6 +138,7 @@ class Keeper:
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(self._jobs.run, name="keeper-jobs")
             tasks.start_soon(self._resync_forever, name="keeper-resync")
+            tasks.start_soon(self._watch_pauses, name="keeper-pauses")
             tasks.start_soon(self._announcer.run, name="keeper-announcer")
             tasks.start_soon(self._work, name="keeper-work")
 
@@ -196,6 +201,18 @@ class Keeper:
         finally:
             self._queue.done(room)
             hands.release_on_behalf_of(token)
+
+    async def _watch_pauses(self) -> None:
+        """Notice that this process was stopped (a paused machine): what its jobs tell right after it is
+        what LiveKit did to them meanwhile, not their own will."""
+        last = self._clock()
+        while True:
+            await anyio.sleep(PAUSE_CHECK)
+            now = self._clock()
+            if now - last > PAUSE_CHECK + PAUSE:
+                log.warning("process_was_paused", seconds=round(now - last, 1))
+                self._jobs.paused(now)
+            last = now
 
     async def _resync_forever(self) -> None:
         while True:
@@ -276,11 +293,17 @@ class Keeper:
             async with self._wants.watching(job_id) as changed:
                 job = await self.job(job_id)
                 settled = job is None or job.want.state is State.JOINED or job.want.state.ended
+                settled = settled or self._closing
                 left = until - self._clock()
                 if settled or left <= 0:
                     return job
                 with anyio.move_on_after(left):
                     await changed.wait()
+
+    def close(self) -> None:
+        """Answer whoever waits: this process is about to end."""
+        self._closing = True
+        self._wants.wake_watchers()
 
     async def invite(self, invitation: Invitation) -> None:
         await self._store.invite(invitation)

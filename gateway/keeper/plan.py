@@ -51,6 +51,13 @@ class MarkLeaving:
 
 
 @dataclass(frozen=True, slots=True)
+class MarkMissing:
+    """LiveKit does not list the claim's agent, which says that it is there."""
+
+    claim: Claim
+
+
+@dataclass(frozen=True, slots=True)
 class Release:
     """The claim's job is certainly out of the room."""
 
@@ -68,7 +75,7 @@ class Dispatch:
     """Ask LiveKit for a job, as soon as the waiting line allows; make the room first, if there is none."""
 
 
-Action = RemoveParticipant | EndJob | MarkLeaving | Release | LoseDispatch | Dispatch
+Action = RemoveParticipant | EndJob | MarkLeaving | MarkMissing | Release | LoseDispatch | Dispatch
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -157,6 +164,10 @@ def _other_room(s: Situation, room: Room | None, rules: KeeperSettings) -> Plan:
 
 
 def _await_return(s: Situation) -> Plan:
+    """The room may come back with its people and its agent. One that never had an agent has nothing to wait
+    for: it is asked for anew."""
+    if s.node and s.want.source is Source.REQUEST and s.claim is None and not s.want.identity:
+        return Plan(want=replace(s.want, sid="", node="", dispatched_at=0.0), due=s.now)
     waiting = _mark(s.want, RESTARTED, s.now)
     until = waiting.since + ROOM_RETURN_TIMEOUT
     if s.now >= until:
@@ -239,7 +250,8 @@ def _not_listed(s: Situation, claim: Claim, rules: KeeperSettings) -> Plan:
     want = _mark(s.want, "LiveKit does not list the agent; it may be coming back", s.now)
     until = want.since + rules.return_timeout
     if s.now < until:
-        return Plan(want=want, due=min(until, s.now + 2 * LOOK_SOON))
+        mark = [] if claim.missing else [MarkMissing(claim)]
+        return Plan(want=want, actions=mark, due=min(until, s.now + 2 * LOOK_SOON))
     return Plan(want=want, actions=[EndJob(claim.job_id, kill=True)], due=s.now + 1.0)
 
 

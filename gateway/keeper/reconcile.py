@@ -19,6 +19,7 @@ from gateway.keeper.plan import (
     EndJob,
     LoseDispatch,
     MarkLeaving,
+    MarkMissing,
     Plan,
     Release,
     RemoveParticipant,
@@ -227,6 +228,8 @@ class Reconciler:
                     self._workers.end(action.job_id, kill=action.kill)
                 case MarkLeaving():
                     await self._store.advance(replace(action.claim, stage=Stage.LEAVING, since=self._clock()))
+                case MarkMissing():
+                    await self._store.advance(replace(action.claim, missing=True))
                 case Release():
                     if (claim := await self._store.claim_of(action.job_id)) is not None:
                         await self._jobs.end(claim, action.end, self._clock())
@@ -259,18 +262,23 @@ class Reconciler:
     async def _dispatch(self, want: Want, decided: Plan, seen: Seen) -> Look:
         if (why := self._admission.enter(want)) is not None:
             waiting = change(want, State.WAITING, why, self._clock())
-            await self._wants.write(waiting, was=want)
+            if not await self._wants.write(waiting, was=want):
+                self._admission.leave(want)  # stopped meanwhile, say: nobody may wait behind it
+                return Look(due=self._clock())
             return Look(due=decided.due)
         pinned = await self._pinned(want, seen)
         if isinstance(pinned, Unknown):
-            self._admission.put_back(want)
+            self._admission.leave(want)
+            stored = await self._store.want(want.id)
+            if stored is not None and not stored.state.ended:
+                self._admission.queue(stored)
             return Look(unknown=pinned.why)
         now = self._clock()
         # Written before the call: after a kill in between, the gate tells the two dispatches apart.
         sent = change(pinned, State.DISPATCHED, "LiveKit was asked for the agent", now)
         sent = replace(sent, dispatched_at=now)
         if not await self._wants.write(sent, was=want):
-            self._admission.put_back(want)
+            self._admission.leave(want)
             return Look(due=now)
         if want.lacking_since:
             self._metrics.time_to_agent.labels("dispatched").observe(now - want.lacking_since)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 
+from gateway.keeper.admission import Admission
 from gateway.keeper.model import Room, Unknown
 from gateway.keeper.policy import Policy
 from gateway.keeper.ports import LiveKit, Store
@@ -23,12 +24,14 @@ class Resync:
         store: Store,
         livekit: LiveKit,
         wants: Wants,
+        admission: Admission,
         policy: Policy,
         wake: Callable[[str], None],
     ) -> None:
         self._store = store
         self._livekit = livekit
         self._wants = wants
+        self._admission = admission
         self._policy = policy
         self._wake = wake
         self._listed: dict[str, tuple[str, int]] = {}
@@ -44,8 +47,10 @@ class Resync:
 
         Raises StoreUnavailable.
         """
-        for want in await self._store.living():
+        living = await self._store.living()
+        for want in living:
             self._wants.note(want)
+        self._admission.keep_only({want.id for want in living})
         rooms = await self._livekit.rooms()
         if isinstance(rooms, Unknown):
             return rooms.why

@@ -113,6 +113,11 @@ class Wants:
             self._announce(want)
         return True
 
+    def wake_watchers(self) -> None:
+        for events in self._watchers.values():
+            for event in events:
+                event.set()
+
     @asynccontextmanager
     async def watching(self, want_id: str) -> AsyncIterator[anyio.Event]:
         """An event that is set when the want changes. Read the want inside, then wait: nothing is missed."""

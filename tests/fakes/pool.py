@@ -169,6 +169,15 @@ class FakePool:
         """The agent ends on purpose (ctx.shutdown())."""
         self._leave(job, "CLIENT_INITIATED")
 
+    def finish_late(self, job: FakeJob) -> None:
+        """It thaws, after LiveKit let go of it: upstream ends it, as if by its own will."""
+        assert job.connection is not None
+        job.connection.frozen = False
+        job.connection.link = Link.LEFT
+        self._tell(job, JobEventKind.SESSION_CLOSED, "user_initiated")
+        self._tell(job, JobEventKind.LEFT, "CLIENT_INITIATED")
+        self._livekit.after(self.timing.exit, lambda: self._exit(job, "0"))
+
     def raise_(self, job: FakeJob) -> None:
         """The entrypoint raises: the SDK leaves as if on purpose (fact 12)."""
         self._tell(job, JobEventKind.RAISED, "ValueError")

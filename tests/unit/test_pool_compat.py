@@ -7,12 +7,14 @@ import inspect
 import multiprocessing
 import multiprocessing.forkserver
 import os
+import signal
 import threading
 from collections.abc import Iterable
 
 import pytest
 from livekit import agents
 from livekit.agents import AgentServer, AgentSession, JobContext, JobRequest, WorkerOptions
+from livekit.agents.ipc import supervised_proc
 from livekit.agents.ipc.job_proc_executor import ProcJobExecutor
 from livekit.agents.ipc.proc_pool import ProcPool
 from livekit.agents.ipc.supervised_proc import SupervisedProc
@@ -181,3 +183,12 @@ def test_a_connection_that_ends_is_told(loop: asyncio.AbstractEventLoop) -> None
     with pytest.raises(ConnectionError):
         loop.run_until_complete(server._run_ws(None))
     assert heard == ["lost"]
+
+
+def test_a_ctrl_c_is_heard_while_a_process_is_started() -> None:
+    """Upstream would have the whole process ignore it for that time."""
+    assert inspect.getsource(SupervisedProc).count("with _mask_ctrl_c():") == 1
+    compat.keep_ctrl_c()
+    before = signal.getsignal(signal.SIGINT)
+    with supervised_proc._mask_ctrl_c():
+        assert signal.getsignal(signal.SIGINT) is before

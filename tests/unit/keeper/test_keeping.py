@@ -605,3 +605,84 @@ async def test_an_error_of_create_room_costs_nobody_their_place() -> None:
         await anyio.sleep(1)
         places = [found.place for job in jobs if (found := await site.keeper.job(job.want.id)) is not None]
         assert places == [1, 2, 3]
+
+
+async def test_a_stop_while_a_ghost_is_removed_holds_up_nobody() -> None:
+    """Who is gone from the room is gone from the line."""
+    async with a_site(slots=1) as site, site.running():
+        site.person("a")
+        await site.ask("a")
+        await site.served("a")
+        await anyio.sleep(2)
+        site.livekit.hook = lambda call: Fault(delay=1.0) if call.method == "RemoveParticipant" else None
+        site.pool.die(site.pool.of("a"))
+        await anyio.sleep(0.5)
+        await site.keeper.stop_agent("a", AGENT)
+        await anyio.sleep(5)
+        site.livekit.hook = lambda call: None
+        await site.ask("b")
+        await site.until(lambda: site.observer.agents("b") != [], within=2)
+
+
+async def test_a_stop_while_the_room_is_being_made_holds_up_nobody() -> None:
+    """The want ended while LiveKit was asked: its place is free."""
+    async with a_site(slots=1) as site, site.running():
+
+        def slow(call: Call) -> Fault | None:
+            return Fault(lost="call", delay=5.0) if call.method == "CreateRoom" else None
+
+        site.livekit.hook = slow
+        await site.ask("a")
+        await anyio.sleep(2)
+        await site.keeper.stop_agent("a", AGENT)
+        await anyio.sleep(20)
+        site.livekit.hook = lambda call: None
+        site.pool.timing.warm = 1e6
+        site.person("b")
+        await site.ask("b")
+        await site.served("b")
+        waiting = await site.ask("c")
+        await anyio.sleep(1)
+        found = await site.keeper.job(waiting.want.id)
+        assert found is not None
+        assert found.place == 1
+
+
+async def test_a_stopped_want_leaves_the_line_at_once() -> None:
+    """The others move up."""
+    async with a_site() as site, site.running(registered=False):
+        first, second = await site.ask("r1"), await site.ask("r2")
+        await site.keeper.stop_agent("r1", AGENT)
+        found = [await site.keeper.job(job.want.id) for job in (first, second)]
+        assert [job.place for job in found if job is not None] == [None, 1]
+
+
+async def test_an_agent_that_livekit_let_go_is_replaced_whatever_it_tells_afterwards() -> None:
+    """Frozen for 25 s, then told by upstream to end: that is not its own will (fact 89)."""
+    async with a_site() as site, site.running():
+        site.person()
+        job = await site.ask()
+        first = await site.served()
+        await anyio.sleep(1)
+        frozen = site.pool.of("r")
+        assert frozen.connection is not None
+        site.livekit.freeze(frozen.connection)
+        await anyio.sleep(25)
+        site.pool.finish_late(frozen)
+        await site.until(lambda: site.observer.agents("r") not in ([first], []), within=5)
+        await anyio.sleep(1)
+        assert await site.state(job) is State.JOINED
+        assert site.observer.most["r"] == 1
+
+
+async def test_requests_of_before_a_livekit_restart_are_served_after_it_with_nobody_in_the_room() -> None:
+    """There is nobody to come back: they are asked for anew."""
+    async with a_site() as site, site.running(registered=False):
+        jobs = [await site.ask(f"r{n}") for n in range(3)]
+        await anyio.sleep(1)
+        site.pool.start()
+        await anyio.sleep(0.05)
+        await site.livekit.restart(down=1.0)
+        await anyio.sleep(15)
+        assert [await site.state(job) for job in jobs] == [State.JOINED] * 3
+        assert all(site.observer.most[f"r{n}"] == 1 for n in range(3))

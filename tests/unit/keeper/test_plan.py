@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gateway.keeper.model import Claim, End, Participant, Room, Seen, Source, Stage, State, Want
@@ -121,12 +121,14 @@ situations = st.builds(
 )
 
 
+@settings(max_examples=1000)
 @given(situations)
 def test_every_situation_has_one_plan(s: Situation) -> None:
     """Pure and total."""
     assert plan(s, RULES) == plan(s, RULES)
 
 
+@settings(max_examples=1000)
 @given(situations)
 def test_nothing_is_dispatched_while_somebody_holds_the_room(s: Situation) -> None:
     """I1: a claim forbids another agent, whoever's it is."""
@@ -135,6 +137,7 @@ def test_nothing_is_dispatched_while_somebody_holds_the_room(s: Situation) -> No
         assert not any(isinstance(a, Dispatch) for a in decided.actions)
 
 
+@settings(max_examples=1000)
 @given(situations)
 def test_nothing_is_dispatched_into_another_room_instance(s: Situation) -> None:
     """I4: only the instance that the want is pinned to."""
@@ -143,6 +146,7 @@ def test_nothing_is_dispatched_into_another_room_instance(s: Situation) -> None:
         assert decided.want.sid == (s.seen.room.sid if s.seen.room is not None else "")
 
 
+@settings(max_examples=1000)
 @given(situations)
 def test_joined_is_said_only_of_an_agent_that_is_listed_and_open(s: Situation) -> None:
     """I7."""
@@ -154,6 +158,7 @@ def test_joined_is_said_only_of_an_agent_that_is_listed_and_open(s: Situation) -
             assert s.claim.stage is Stage.OPEN
 
 
+@settings(max_examples=1000)
 @given(situations)
 def test_the_claims_own_agent_is_removed_only_to_make_it_leave(s: Situation) -> None:
     """Nobody throws out the agent that serves."""
@@ -164,6 +169,7 @@ def test_the_claims_own_agent_is_removed_only_to_make_it_leave(s: Situation) -> 
         assert s.claim.identity not in removed
 
 
+@settings(max_examples=1000)
 @given(situations)
 def test_no_person_is_ever_removed(s: Situation) -> None:
     """Only agents of the want's name."""
@@ -171,6 +177,7 @@ def test_no_person_is_ever_removed(s: Situation) -> None:
     assert PERSON.identity not in removed
 
 
+@settings(max_examples=1000)
 @given(situations)
 def test_a_want_that_waits_for_something_is_looked_at_again(s: Situation) -> None:
     """I2: a living want without a working agent is never left alone, unless it waits for a person."""
@@ -268,3 +275,12 @@ def test_a_restart_of_livekit_is_told_from_a_rooms_end_by_the_node() -> None:
     assert plan(situation(seen=seen, node="ND_2"), RULES).want.sid == "RM_2"
     assert plan(situation(seen=seen, node="ND_1"), RULES).want.state is State.FINISHED
     assert plan(situation(seen=seen, node=""), RULES).want.state is State.REPLACING
+
+
+def test_an_agent_that_is_only_connected_is_not_said_to_have_joined() -> None:
+    """I7: it is listed, and its session is not open yet."""
+    seen = Seen(room=ROOM, participants=[PERSON, AGENT], at=NOW)
+    connected = plan(situation(claim=claim(Stage.CONNECTED), seen=seen), RULES)
+    opened = plan(situation(claim=claim(Stage.OPEN), seen=seen), RULES)
+    assert connected.want.state is State.DISPATCHED
+    assert opened.want.state is State.JOINED
