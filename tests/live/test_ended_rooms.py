@@ -65,7 +65,8 @@ async def test_a_room_that_ends_while_a_retry_is_pending_gets_no_agent(
             async with site.person(left):
                 jobs = [(await gateway.ask(room)).job["jobId"] for room in (left, stayed)]
                 await gateway.wait_for_metric(RAISED, at_least=2 * FAILURES, timeout=20, reason="raised")
-                assert [(await gateway.job(job)).job["state"] for job in jobs] == ["replacing"] * 2
+                states = {(await gateway.job(job)).job["state"] for job in jobs}
+                assert states <= {"waiting", "replacing"}
             await site.wait_for_end(left, timeout=ENDED)
             ended = time.monotonic()
             # No try came before the end: it is still pending.
