@@ -41,11 +41,6 @@ class Metrics:
             ["outcome"],
             registry=r,
         )
-        self.dispatches_lost = Counter(
-            "roomkeeper_dispatches_lost_total",
-            "Dispatches that nobody claimed in time; another was made.",
-            registry=r,
-        )
         self.agents_replaced = Counter(
             "roomkeeper_agents_replaced_total",
             "Agents of our pool that were in their room and ended, and are replaced, by how they ended: died,"
@@ -66,8 +61,8 @@ class Metrics:
             "Jobs refused at the gate because another one holds the room's claim.",
             registry=r,
         )
-        self.duplicates_removed = Counter(
-            "roomkeeper_duplicates_removed_total",
+        self.participants_removed = Counter(
+            "roomkeeper_participants_removed_total",
             "Agent participants removed from rooms, by kind: ghost (its process is gone), stray (holds no"
             " claim), spent (told to leave: deaf, restarted or stopped), restarted, stopped (both of workers"
             " that are not ours).",

@@ -62,8 +62,7 @@ class HttpSettings:
     cors_origins: tuple[str, ...] = ()
     """`ROOMKEEPER_CORS_ORIGINS`, comma separated; empty: none, `*`: any."""
     open_tokens: bool = False
-    """`ROOMKEEPER_OPEN_TOKENS`: whoever reaches the port gets room tokens. On in `dev`, refused by `start`
-    unless set by hand."""
+    """`ROOMKEEPER_OPEN_TOKENS`: whoever reaches the port gets room tokens. On in `dev`, off in `start`."""
     worker_urls: tuple[str, ...] = ()
     """`AGENT_WORKER_URL`: the URLs under which frontends know this Roomkeeper as the worker, comma separated.
     A request may name one of them as its `workerUrl`, and no other."""

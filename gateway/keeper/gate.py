@@ -53,7 +53,7 @@ class ClaimGate:
         try:
             word, verdict = await self._judge(offer)
         except StoreUnavailable as fault:
-            log.warning("claim_unknown", room=offer.room, job=offer.job_id, why=str(fault))
+            log.warning("claim_unknown", room=offer.room, livekit_job=offer.job_id, why=str(fault))
             word, verdict = "unknown", Verdict.UNKNOWN
         self._metrics.offers.labels(word).inc()
         if verdict is Verdict.GRANTED:

@@ -153,7 +153,7 @@ def _other_room(s: Situation, room: Room | None, rules: KeeperSettings) -> Plan:
         return finish(want, "the room has ended", s.now)
     if s.asked_since_seen:  # the ask meant the room as it is now, not the one that ended unseen
         return Plan(want=replace(want, sid="", node=""), due=s.now)
-    if not s.node and s.ours:
+    if not s.node:
         # Without a registration nothing tells a restart of LiveKit from a room's end (I3).
         return _await_return(s)
     if s.node and want.node and s.node != want.node:  # fact 80: LiveKit restarted

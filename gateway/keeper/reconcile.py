@@ -247,14 +247,13 @@ class Reconciler:
         if isinstance(removed, Unknown):
             return Look(unknown=removed.why)
         if removed:
-            self._metrics.duplicates_removed.labels(action.kind).inc()
+            self._metrics.participants_removed.labels(action.kind).inc()
             log.info("participant_removed", room=room, identity=action.identity, kind=action.kind)
         return None
 
     async def _lose(self, want: Want) -> None:
         self._admission.lost(want)
         self._metrics.dispatches.labels("lost").inc()
-        self._metrics.dispatches_lost.inc()
         log.warning("dispatch_lost", room=want.room, agent=want.agent, job=want.id)
         why = "no worker took the job"
         await self._wants.write(failed(want, now=self._clock(), reason=why), was=want)
