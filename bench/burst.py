@@ -20,7 +20,7 @@ from bench.time_to_agent import Tally, row
 from tests.live.clients import Person
 
 NAME = "burst"
-N = 1
+N = 2
 """Rounds of 40 rooms for each side."""
 ROOMS = 40
 AT_ONCE = 20
