@@ -100,13 +100,12 @@ class Reconciler:
             await self._explain(room, seen)
             return Look(unknown=seen.why)
         await self._ask_by_policy(seen)
-        claims = await self._store.claims(room)
+        claims = await self._store.claims(room)  # before the wants: who was granted since is not dismissed
         looks = []
         known = await self._store.wants(room)
         wants = [w for w in known if not w.state.ended]
         for want in wants:
-            claim = next((c for c in claims if c.agent == want.agent), None)
-            looks.append(await self._keep(want, claim, seen, before))
+            looks.append(await self._keep(want, await self._holder(want), seen, before))
         wanted = {w.agent for w in wants}
         looks += [await self._dismiss(c, seen) for c in claims if c.agent not in wanted]
         looks += [await self._see_off(w, seen) for w in known if w.state is State.STOPPED]
@@ -177,12 +176,16 @@ class Reconciler:
             look, seen, again = await self._act(want, decided, seen)
             if not again:
                 return look
-            claim = next((c for c in await self._store.claims(want.room) if c.agent == want.agent), None)
             stored = await self._store.want(want.id)
             if stored is None or stored.state.ended:
                 return Look()
-            want = stored
+            want, claim = stored, await self._holder(stored)
         return Look(due=self._clock() + 0.1)
+
+    async def _holder(self, want: Want) -> Claim | None:
+        """Whoever holds the want's room. To be read after the want: when the job ends in between, the want
+        has changed, and what is planned with the old one is not written."""
+        return next((c for c in await self._store.claims(want.room) if c.agent == want.agent), None)
 
     def _situation(self, want: Want, claim: Claim | None, seen: Seen, before: Sighting | None) -> Situation:
         now = self._clock()
