@@ -101,11 +101,9 @@ class Reconciler:
             return Look(unknown=seen.why)
         await self._ask_by_policy(seen)
         claims = await self._store.claims(room)  # before the wants: who was granted since is not dismissed
-        looks = []
         known = await self._store.wants(room)
         wants = [w for w in known if not w.state.ended]
-        for want in wants:
-            looks.append(await self._keep(want, await self._holder(want), seen, before))
+        looks = [await self._keep(want, await self._holder(want), seen, before) for want in wants]
         wanted = {w.agent for w in wants}
         looks += [await self._dismiss(c, seen) for c in claims if c.agent not in wanted]
         looks += [await self._see_off(w, seen) for w in known if w.state is State.STOPPED]
