@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from typing import Any
 
 import structlog
 
@@ -228,9 +229,9 @@ class Reconciler:
                 case EndJob():
                     self._workers.end(action.job_id, kill=action.kill)
                 case MarkLeaving():
-                    await self._store.advance(replace(action.claim, stage=Stage.LEAVING, since=self._clock()))
+                    await self._mark(action.claim, stage=Stage.LEAVING, since=self._clock())
                 case MarkMissing():
-                    await self._store.advance(replace(action.claim, missing=True))
+                    await self._mark(action.claim, missing=True)
                 case Release():
                     if (claim := await self._store.claim_of(action.job_id)) is not None:
                         await self._jobs.end(claim, action.end, self._clock())
@@ -241,6 +242,11 @@ class Reconciler:
                 case Dispatch():
                     return await self._dispatch(want, decided, seen), seen, False
         return Look(due=decided.due), seen, changed
+
+    async def _mark(self, claim: Claim, **changes: Any) -> None:
+        """Change the claim as it is now: its job may have told something since it was read."""
+        if (current := await self._store.claim_of(claim.job_id)) is not None:
+            await self._store.advance(replace(current, **changes))
 
     async def _remove(self, room: str, action: RemoveParticipant) -> Look | None:
         """None: certainly gone."""
@@ -314,15 +320,14 @@ class Reconciler:
             return Look(due=now)
         in_room = claim.stage in {Stage.CONNECTED, Stage.OPEN, Stage.SPENT}
         if in_room and not listed:  # it was put out with its room, and is about to tell
-            marked = replace(claim, stage=Stage.LEAVING, since=now + ROOM_GONE_GRACE - LEAVE_TIMEOUT)
-            await self._store.advance(marked)
+            await self._mark(claim, stage=Stage.LEAVING, since=now + ROOM_GONE_GRACE - LEAVE_TIMEOUT)
             return Look(due=now + ROOM_GONE_GRACE)
         for action in leave(claim, now):
             match action:
                 case EndJob():
                     self._workers.end(action.job_id, kill=action.kill)
                 case MarkLeaving():
-                    await self._store.advance(replace(claim, stage=Stage.LEAVING, since=now))
+                    await self._mark(claim, stage=Stage.LEAVING, since=now)
                 case RemoveParticipant():
                     await self._remove(claim.room, action)
         return Look(due=now + 1.0)
