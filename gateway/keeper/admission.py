@@ -132,9 +132,6 @@ class Admission:
             for room in self._may_go(agent, name):
                 self._wake(room)
 
-    def waiting(self, agent: str) -> int:
-        return len(self._name(agent).line)
-
     def _name(self, agent: str) -> _Name:
         if agent not in self._names:
             self._names[agent] = _Name(window=_WIDEST_WINDOW if self.ours(agent) else _FIRST_WINDOW)
