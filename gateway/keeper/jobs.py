@@ -148,7 +148,6 @@ class Jobs:
 
     async def end(self, claim: Claim, end: End, now: float) -> None:
         """The claim's job is out of the room: release the claim, and settle what its want does now."""
-        self._metrics.jobs_ended.labels(end.value).inc()
         log.info("agent_out", room=claim.room, agent=claim.agent, job=claim.want_id, end=end.value)
         while (
             True
@@ -164,6 +163,7 @@ class Jobs:
                     self._admission.leave(after)
                 break
         await self._store.release(claim.job_id)
+        self._metrics.jobs_ended.labels(end.value).inc()  # last: whoever sees it counted sees it done
 
     def settle(self, want: Want, claim: Claim, end: End, now: float) -> Want:
         """The want after its agent's end (I5)."""

@@ -22,7 +22,7 @@ FINISHED = 3.0
 """Seconds from the room's end to `finished`."""
 FAILURES = 5
 """So many failures in a row make the pause before the next try longer than a room's end takes."""
-RETRIED = 8.0
+RETRIED = 20.0
 """Seconds within which that next try comes."""
 CALM = 5.0
 """Longer than it takes to call a dispatch lost and make another one (fact 4)."""
@@ -65,15 +65,16 @@ async def test_a_room_that_ends_while_a_retry_is_pending_gets_no_agent(
             async with site.person(left):
                 jobs = [(await gateway.ask(room)).job["jobId"] for room in (left, stayed)]
                 await gateway.wait_for_metric(RAISED, at_least=2 * FAILURES, timeout=20, reason="raised")
-                states = {(await gateway.job(job)).job["state"] for job in jobs}
-                assert states <= {"waiting", "replacing"}
+                for job in jobs:  # one of them may be a try ahead of the other
+                    await gateway.wait_for_state(job, "replacing", timeout=5)
+                raised = await gateway.metric(RAISED, reason="raised")
             await site.wait_for_end(left, timeout=ENDED)
             ended = time.monotonic()
             # No try came before the end: it is still pending.
-            assert await gateway.metric(RAISED, reason="raised") == 2 * FAILURES
+            assert await gateway.metric(RAISED, reason="raised") == raised
             sids, _ = await asyncio.gather(
                 site.sightings(left, seconds=RETRIED + CALM),
-                gateway.wait_for_metric(RAISED, at_least=2 * FAILURES + 1, timeout=RETRIED, reason="raised"),
+                gateway.wait_for_metric(RAISED, at_least=raised + 1, timeout=RETRIED, reason="raised"),
             )
             assert sids == set()
             assert seen_after(observer, left, ended) == set()
