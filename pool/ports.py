@@ -6,7 +6,7 @@ keeper) can be driven under a virtual clock.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from enum import Enum, StrEnum
 from typing import Protocol
@@ -144,6 +144,10 @@ class Workers(Protocol):
 
     def runs(self, job_id: str) -> bool:
         """Whether a process of this pool has the job (accepted and not launched yet counts)."""
+
+    def inside(self) -> Collection[str]:
+        """Ids of the jobs that have a process and may be in their room, or get there: those that left it for
+        good are not among them."""
 
     def end(self, job_id: str, *, kill: bool = False) -> None:
         """End a job. Returns at once; `EXITED` tells when it is done.

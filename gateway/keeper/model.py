@@ -10,6 +10,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 
+from pool.ports import Capacity
+
 # LiveKit's own limit, which `CreateDispatch` does not check (fact 17).
 MAX_ROOM_NAME_BYTES = 256
 
@@ -114,6 +116,10 @@ class Claim:
     sid: str
     job_id: str
     identity: str
+    replica: str = ""
+    """The replica whose process is the agent; "" when it has none any more."""
+    host: str = ""
+    """Where that replica runs: pids mean something there only."""
     stage: Stage = Stage.ACCEPTED
     since: float
     """When the stage was reached."""
@@ -146,6 +152,36 @@ class End(StrEnum):
     ROOM_ENDED = "room_ended"
     DECLINED = "declined"
     """The user's own on_request refused the job."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Replica:
+    """One gateway process among those that share a store, as of its last heartbeat."""
+
+    id: str
+    """New at each start of the process."""
+    host: str = ""
+    agent: str = ""
+    """The agent name that its pool serves."""
+    capacity: Capacity = field(default_factory=Capacity)
+    beat_at: float = 0.0
+    """When it last told that it lives, on the store's clock."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pulse:
+    """What a heartbeat brings back."""
+
+    now: float
+    """The store's clock."""
+    generation: str
+    """Another one when the store may have lost what it had: wiped, restarted or failed over."""
+    leader: str
+    """The replica that keeps the rooms; "" while there is none."""
+    epoch: int
+    """The leader's fencing epoch: higher with every change of the leader."""
+    replicas: Sequence[Replica] = ()
+    """All that told of themselves lately, lapsed ones included."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -10,7 +10,19 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol
 
-from gateway.keeper.model import Ask, Claim, Dispatch, Invitation, Participant, Room, Unknown, Want
+from gateway.keeper.model import (
+    Ask,
+    Claim,
+    Dispatch,
+    Invitation,
+    Participant,
+    Pulse,
+    Replica,
+    Room,
+    Unknown,
+    Want,
+)
+from gateway.keeper.notes import Note
 
 Clock = Callable[[], float]
 """Seconds since the epoch; never goes backwards within a process."""
@@ -44,6 +56,10 @@ class LiveKit(Protocol):
     async def remove_participant(self, room: str, identity: str) -> bool | Unknown:
         """True: removed; False: there was none."""
 
+    async def answers(self, room: str, identity: str) -> bool | Unknown:
+        """Whether the participant's process lives: asked something that needs no cooperation of it
+        (`PerformRpc` of a method that nobody has). False: it did not answer within 2 s, or is not there."""
+
     async def send_status(self, room: str, payload: bytes) -> None:
         """A data message to everybody in the room (topic `roomkeeper.status`). Best effort."""
 
@@ -52,13 +68,28 @@ class StoreUnavailable(Exception):  # noqa: N818  (a state of the outside, not a
     """The store did not answer, or refused. What was asked may or may not have been written."""
 
 
-class Store(Protocol):
-    """Wants, claims and invitations. Each call is one atomic, durable step: what it returned survives a kill.
+class LeaseLost(Exception):  # noqa: N818
+    """Another replica leads: what was to be written rests on an observation of before. Nothing was written."""
 
-    Raises `StoreUnavailable`.
+
+class Store(Protocol):
+    """Wants, claims, invitations, and the replicas that share them. Each call is one atomic step, and durable
+    as far as the store is: what it returned survives a kill of this process.
+
+    - Raises `StoreUnavailable`.
+    - Whoever writes what follows from an observation gives the `epoch` under which it leads. With an epoch
+      that is not the leader's any more nothing is written: `LeaseLost` (the fence).
+    - Whoever writes without an epoch (an ask, a stop, what a job told) also puts the room into the leader's
+      inbox, in the same step: a kill in between cannot part the two.
+    - Times are the store's clock: replicas whose clocks differ agree on what came first.
     """
 
-    async def ask(self, ask: Ask, *, fresh: Want) -> tuple[Want, bool]:
+    def clock(self) -> float:
+        """The store's clock: seconds since the epoch; never goes backwards within a process."""
+
+    # ---- wants
+
+    async def ask(self, ask: Ask, *, fresh: Want, epoch: int | None = None) -> tuple[Want, bool]:
         """Renew the living want of (room, agent), or store `fresh`.
 
         Returns the want and whether it was there already. A living want gets `fresh.asked_at`, and
@@ -76,7 +107,7 @@ class Store(Protocol):
     async def recent(self, limit: int = 1000) -> list[Want]:
         """Living wants and lately ended ones, newest first."""
 
-    async def update(self, want: Want, *, was: Want) -> bool:
+    async def update(self, want: Want, *, was: Want, epoch: int | None = None) -> bool:
         """Replace `was` by `want`. False, and nothing written, when the stored one is no longer `was`.
 
         `asked_at` and `metadata` are left out of the comparison, and keep the later ask's values: an ask
@@ -84,11 +115,21 @@ class Store(Protocol):
         False returned.
         """
 
+    async def place(self, want: Want) -> int | None:
+        """Place in the waiting line of its agent's name, 1 is next: among the wants that are `waiting`, by
+        the time since when they lack an agent. None when it does not wait."""
+
+    async def forget_ended(self, before: float) -> int:
+        """Remove wants that ended before that time, and expired invitations. Returns how many."""
+
+    # ---- claims
+
     async def claim(self, claim: Claim) -> Claim | None:
         """Insert the claim if nobody holds (room, agent) and its want is alive, of that generation and SID.
 
         A want that is not pinned yet gets pinned to the claim's SID. Returns the claim that holds now, or
-        None when the want forbids it.
+        None when the want forbids it. `StoreUnavailable` for as long as one heartbeat lapse after the store
+        may have lost what it had: until then replicas tell again what they hold.
         """
 
     async def claims(self, room: str) -> list[Claim]: ...
@@ -97,16 +138,47 @@ class Store(Protocol):
 
     async def claim_of(self, job_id: str) -> Claim | None: ...
 
-    async def advance(self, claim: Claim) -> bool:
-        """Overwrite the claim of `claim.job_id` (stage, identity, pid, ...). False when it is gone."""
+    async def advance(self, claim: Claim, *, was: Claim, epoch: int | None = None) -> bool:
+        """Replace `was` by `claim`. False, and nothing written, when the stored one is no longer `was`."""
 
-    async def release(self, job_id: str) -> Claim | None:
+    async def release(self, job_id: str, *, epoch: int | None = None) -> Claim | None:
         """Remove the claim of a job; returns it, or None when it was gone."""
 
-    async def invite(self, invitation: Invitation) -> None: ...
+    # ---- invitations
+
+    async def invite(self, invitation: Invitation) -> None:
+        """Store an invitation; the leader hears of it (`Guests`) in the same step."""
 
     async def invitations(self, room: str | None = None) -> list[Invitation]:
         """Invitations that have not expired: the room's, or all."""
 
-    async def forget_ended(self, before: float) -> int:
-        """Remove wants that ended before that time, and expired invitations. Returns how many."""
+    # ---- replicas
+
+    async def beat(self, me: Replica, *, lead: bool) -> Pulse:
+        """A heartbeat: says that this replica lives and what it can take, and learns of the others.
+
+        With `lead` it becomes the leader when there is none, or renews its lease; without, it gives the lead
+        up if it has it. The lease lapses `LEASE` seconds after the last renewal. When the capacity differs
+        from the last beat's, the leader hears of it (`Here`) in the same step.
+        """
+
+    async def retire(self, replica_id: str) -> None:
+        """The replica is about to end: it gives up the lead and is not listed any more. Claims stay."""
+
+    async def restore(self, wants: Sequence[Want], claims: Sequence[Claim]) -> None:
+        """Put back what the store lost: a want when its id is unknown and no other of its room and agent
+        lives, a claim when nobody holds its room and agent. Overwrites nothing."""
+
+    async def send(self, to: str, notes: Sequence[Note]) -> None:
+        """Put notes into a replica's inbox; `LEADER`: whoever leads now. Notes to nobody are lost."""
+
+    async def receive(self, replica_id: str) -> list[Note]:
+        """Take the notes out of this replica's inbox, oldest first; waits about a second for the first one,
+        then returns []."""
+
+
+LEADER = ""
+"""As the addressee of notes: the leader, whoever it is."""
+LEASE = 3.0
+"""Seconds on the store's clock after which a replica without a heartbeat counts as lapsed, and its lead is
+free."""
