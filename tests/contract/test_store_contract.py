@@ -160,11 +160,11 @@ async def test_a_claim_advances_only_while_it_is_held(store: Store) -> None:
     held = await store.claim(claim("j1", of=wanted))
     assert held is not None
     opened = replace(held, stage=Stage.OPEN, pid=7)
-    assert await store.advance(opened)
+    assert await store.advance(opened, was=held)
     assert await store.claim_of("j1") == opened
     assert await store.claims("r") == await store.all_claims() == [opened]
     await store.release("j1")
-    assert not await store.advance(opened)
+    assert not await store.advance(opened, was=held)
     assert await store.claim_of("j1") is None
 
 

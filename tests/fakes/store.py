@@ -1,150 +1,180 @@
 """The store in memory: for the keeper under a virtual clock, where a thread would let time run away.
 
-Behaves as the real one, by the same contract suite. While `away`, calls fail.
+Behaves as the real ones, by the same contract suite. `MemoryStore` is the server and one link to it; further
+replicas get links of their own by `link()`. While `away`, calls fail.
 """
 
 from __future__ import annotations
 
 import random
-from collections.abc import Callable
-from dataclasses import replace
+from collections.abc import Callable, Sequence
+from typing import TypeVar
 
 import anyio
+import anyio.lowlevel
 
-from gateway.keeper.model import Ask, Claim, Invitation, Want
-from gateway.keeper.ports import Clock, StoreUnavailable
+from gateway.keeper.model import Ask, Claim, Invitation, Pulse, Replica, Want
+from gateway.keeper.notes import Note
+from gateway.keeper.ports import LEASE, Clock, StoreUnavailable
+from tests.fakes.store_world import World
+
+T = TypeVar("T")
+
+RECEIVE = 1.0
+"""Seconds that `receive` waits for a first note."""
 
 
-class MemoryStore:
-    def __init__(self, clock: Clock) -> None:
-        self._clock = clock
-        self._wants: dict[str, Want] = {}
-        self._claims: dict[str, Claim] = {}
-        self._invitations: dict[tuple[str, str, str], Invitation] = {}
-        self._rng = random.Random(0)
+class MemoryLink:
+    """One replica's way to the store. Implements `gateway.keeper.ports.Store`."""
+
+    def __init__(self, world: World, *, seed: int = 0) -> None:
+        self._world = world
+        self._rng = random.Random(seed)
+        self._cut = False
         self.latency = 0.0005
         """Seconds that a step takes, on average."""
-        self.away = False
-        """While true every call raises StoreUnavailable and writes nothing."""
         self.fails: Callable[[], bool] = lambda: False
-        """Asked at each call, whether this one fails."""
+        """Asked before each step, whether it fails; then nothing is written."""
+        self.loses: Callable[[], bool] = lambda: False
+        """Asked after each step, whether its answer gets lost; what it wrote is written."""
 
-    async def ask(self, ask: Ask, *, fresh: Want) -> tuple[Want, bool]:
-        await self._reach()
-        want = self._living(ask.room, ask.agent)
-        if want is None:
-            self._wants[fresh.id] = fresh
-            return fresh, False
-        asked_at = max(want.asked_at, fresh.asked_at)
-        renewed = replace(want, asked_at=asked_at, metadata=fresh.metadata or want.metadata)
-        self._wants[want.id] = renewed
-        return renewed, True
+    @property
+    def away(self) -> bool:
+        """While true every call of this link raises StoreUnavailable and writes nothing."""
+        return self._cut
+
+    @away.setter
+    def away(self, away: bool) -> None:
+        self._cut = away
+
+    def clock(self) -> float:
+        return self._world.clock()
+
+    async def ask(self, ask: Ask, *, fresh: Want, epoch: int | None = None) -> tuple[Want, bool]:
+        return await self._step(lambda: self._world.ask(ask, fresh, epoch))
 
     async def want(self, want_id: str) -> Want | None:
-        await self._reach()
-        return self._wants.get(want_id)
+        return await self._step(lambda: self._world.want(want_id))
 
     async def wants(self, room: str) -> list[Want]:
-        await self._reach()
-        latest: dict[str, Want] = {}
-        for want in sorted(self._wants.values(), key=lambda w: w.created_at):
-            if want.room == room:
-                latest[want.agent] = want
-        return list(latest.values())
+        return await self._step(lambda: self._world.wants(room))
 
     async def living(self) -> list[Want]:
-        await self._reach()
-        return sorted((w for w in self._wants.values() if not w.state.ended), key=lambda w: w.created_at)
+        return await self._step(self._world.living)
 
     async def recent(self, limit: int = 1000) -> list[Want]:
-        await self._reach()
-        return sorted(self._wants.values(), key=lambda w: (w.state.ended, -w.since))[:limit]
+        return await self._step(lambda: self._world.recent(limit))
 
-    async def update(self, want: Want, *, was: Want) -> bool:
-        await self._reach()
-        stored = self._wants.get(want.id)
-        if stored is None or replace(stored, asked_at=was.asked_at, metadata=was.metadata) != was:
-            return False
-        if want.state.ended and stored.asked_at > was.asked_at:
-            return False
-        asked_meanwhile = stored.asked_at > was.asked_at or stored.metadata != was.metadata
-        self._wants[want.id] = replace(
-            want,
-            asked_at=max(stored.asked_at, want.asked_at),
-            metadata=stored.metadata if asked_meanwhile else want.metadata,
-        )
-        return True
+    async def update(self, want: Want, *, was: Want, epoch: int | None = None) -> bool:
+        return await self._step(lambda: self._world.update(want, was, epoch))
 
-    async def claim(self, claim: Claim) -> Claim | None:
-        await self._reach()
-        want = self._wants.get(claim.want_id)
-        if want is None or want.state.ended or want.generation != claim.generation:
-            return None
-        if want.sid not in {"", claim.sid}:
-            return None
-        for held in self._claims.values():
-            if (held.room, held.agent) == (claim.room, claim.agent):
-                return held
-        self._wants[want.id] = replace(want, sid=claim.sid)
-        self._claims[claim.job_id] = claim
-        return claim
-
-    async def claims(self, room: str) -> list[Claim]:
-        await self._reach()
-        return sorted((c for c in self._claims.values() if c.room == room), key=lambda c: c.agent)
-
-    async def all_claims(self) -> list[Claim]:
-        await self._reach()
-        return sorted(self._claims.values(), key=lambda c: c.job_id)
-
-    async def claim_of(self, job_id: str) -> Claim | None:
-        await self._reach()
-        return self._claims.get(job_id)
-
-    async def advance(self, claim: Claim) -> bool:
-        await self._reach()
-        if claim.job_id not in self._claims:
-            return False
-        self._claims[claim.job_id] = claim
-        return True
-
-    async def release(self, job_id: str) -> Claim | None:
-        await self._reach()
-        return self._claims.pop(job_id, None)
-
-    async def invite(self, invitation: Invitation) -> None:
-        await self._reach()
-        self._invitations[invitation.room, invitation.identity, invitation.agent] = invitation
-
-    async def invitations(self, room: str | None = None) -> list[Invitation]:
-        await self._reach()
-        return sorted(
-            (
-                i
-                for i in self._invitations.values()
-                if i.expires_at > self._clock() and room in {None, i.room}
-            ),
-            key=lambda i: (i.room, i.identity),
-        )
+    async def place(self, want: Want) -> int | None:
+        return await self._step(lambda: self._world.place(want))
 
     async def forget_ended(self, before: float) -> int:
-        await self._reach()
-        old = [w.id for w in self._wants.values() if w.state.ended and w.since < before]
-        for want_id in old:
-            del self._wants[want_id]
-        for key, invitation in list(self._invitations.items()):
-            if invitation.expires_at < self._clock():
-                del self._invitations[key]
-        return len(old)
+        return await self._step(lambda: self._world.forget_ended(before))
 
-    def _living(self, room: str, agent: str) -> Want | None:
-        for want in self._wants.values():
-            if (want.room, want.agent) == (room, agent) and not want.state.ended:
-                return want
-        return None
+    async def claim(self, claim: Claim) -> Claim | None:
+        return await self._step(lambda: self._world.claim(claim))
 
-    async def _reach(self) -> None:
-        """Others run while a step is on its way, as with the real one."""
-        await anyio.sleep(self._rng.uniform(0.0, 2 * self.latency))
-        if self.away or self.fails():
+    async def claims(self, room: str) -> list[Claim]:
+        return await self._step(lambda: self._world.claims(room))
+
+    async def all_claims(self) -> list[Claim]:
+        return await self._step(self._world.all_claims)
+
+    async def claim_of(self, job_id: str) -> Claim | None:
+        return await self._step(lambda: self._world.claim_of(job_id))
+
+    async def advance(self, claim: Claim, *, was: Claim, epoch: int | None = None) -> bool:
+        return await self._step(lambda: self._world.advance(claim, was, epoch))
+
+    async def release(self, job_id: str, *, epoch: int | None = None) -> Claim | None:
+        return await self._step(lambda: self._world.release(job_id, epoch))
+
+    async def invite(self, invitation: Invitation) -> None:
+        await self._step(lambda: self._world.invite(invitation))
+
+    async def invitations(self, room: str | None = None) -> list[Invitation]:
+        return await self._step(lambda: self._world.invitations(room))
+
+    async def beat(self, me: Replica, *, lead: bool) -> Pulse:
+        return await self._step(lambda: self._world.beat(me, lead))
+
+    async def retire(self, replica_id: str) -> None:
+        await self._step(lambda: self._world.retire(replica_id))
+
+    async def restore(self, wants: Sequence[Want], claims: Sequence[Claim]) -> None:
+        await self._step(lambda: self._world.restore(wants, claims))
+
+    async def send(self, to: str, notes: Sequence[Note]) -> None:
+        await self._step(lambda: self._world.send(to, notes))
+
+    async def receive(self, replica_id: str) -> list[Note]:
+        if not (notes := await self._step(lambda: self._world.inbox(replica_id).take())):
+            inbox = self._world.inbox(replica_id)
+            inbox.arrived = anyio.Event()
+            with anyio.move_on_after(RECEIVE):
+                await inbox.arrived.wait()
+            self._check()
+            notes = self._world.inbox(replica_id).take()
+        return notes
+
+    async def _step(self, work: Callable[[], T]) -> T:
+        """Others run while a step is on its way, as with the real ones; the step itself is atomic."""
+        if self.latency:
+            await anyio.sleep(self._rng.uniform(0.0, 2 * self.latency))
+        else:
+            await anyio.lowlevel.checkpoint()
+        self._check()
+        if self.fails():
+            raise StoreUnavailable("the store failed")
+        result = work()
+        if self.loses():
+            raise StoreUnavailable("the store's answer was lost")
+        return result
+
+    def _check(self) -> None:
+        if self._cut or self._world.away:
             raise StoreUnavailable("the store is away")
+
+
+class MemoryStore(MemoryLink):
+    """The server: its faults and counters; and a link to it, for whoever needs only one."""
+
+    def __init__(self, clock: Clock, *, lease: float = LEASE) -> None:
+        super().__init__(World(clock, lease))
+        self._links = 0
+
+    def link(self) -> MemoryLink:
+        """Another replica's way to the same store, with faults of its own."""
+        self._links += 1
+        link = MemoryLink(self._world, seed=self._links)
+        link.latency = self.latency
+        return link
+
+    @property
+    def away(self) -> bool:
+        """While true every call of every link raises StoreUnavailable and writes nothing."""
+        return self._world.away
+
+    @away.setter
+    def away(self, away: bool) -> None:
+        self._world.away = away
+
+    @property
+    def stale_writes(self) -> int:
+        """Writes that were refused because another replica leads by now (`LeaseLost`)."""
+        return self._world.stale_writes
+
+    def wipe(self) -> None:
+        """FLUSHALL: everything is gone, the next beat or claim begins a new generation."""
+        self._world.wipe()
+
+    def lose(self, seconds: float) -> None:
+        """A failover: what was written in the last `seconds` (up to 60) is lost."""
+        self._world.lose(seconds)
+
+    def restart(self) -> None:
+        """Another process with the same data: nothing is lost, but nobody can know that."""
+        self._world.restart()
