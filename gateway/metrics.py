@@ -124,6 +124,33 @@ class Metrics:
             buckets=_CALL_SECONDS,
             registry=r,
         )
+        self.leading = Gauge(
+            "roomkeeper_leading", "1 while this replica leads: it keeps the rooms of all.", registry=r
+        )
+        self.replicas_lapsed = Counter(
+            "roomkeeper_replicas_lapsed_total",
+            "Other replicas whose heartbeat stopped, as this one saw it.",
+            registry=r,
+        )
+        self.witnesses = Counter(
+            "roomkeeper_witnesses_total",
+            "Agents of lapsed replicas that were asked, through LiveKit, whether they live: alive (left"
+            " alone), gone (removed and replaced), unknown.",
+            ["answer"],
+            registry=r,
+        )
+        self.stale_writes = Counter(
+            "roomkeeper_stale_writes_total",
+            "Writes that the store refused, since another replica had taken the lead meanwhile.",
+            registry=r,
+        )
+        self.jobs_cut = Counter(
+            "roomkeeper_jobs_cut_total",
+            "Jobs of this replica that were ended because it had been stopped or cut off: unclaimed (somebody"
+            " else holds the room), unsure (neither the store nor LiveKit could be reached).",
+            ["why"],
+            registry=r,
+        )
         self.worker_registrations = Counter(
             "roomkeeper_worker_registrations_total",
             "Registrations of this pool's worker with LiveKit.",

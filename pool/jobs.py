@@ -89,6 +89,10 @@ class Jobs:
     def runs(self, job_id: str) -> bool:
         return self._find(job_id) is not None
 
+    def inside(self) -> list[str]:
+        """Ids of the jobs whose process may be in the room, or get there."""
+        return [job.id for job in self._running.values() if not job.left]
+
     async def wait_idle(self) -> None:
         """Return once no job is left."""
         await self._idle.wait()

@@ -95,6 +95,9 @@ class Pool:
     def runs(self, job_id: str) -> bool:
         return self._jobs.runs(job_id)
 
+    def inside(self) -> list[str]:
+        return self._jobs.inside()
+
     def end(self, job_id: str, *, kill: bool = False) -> None:
         self._jobs.end(job_id, kill=kill)
 

@@ -16,7 +16,7 @@ from prometheus_client import Counter
 from starlette.types import Receive, Scope, Send
 
 from gateway.http.problems import problem
-from gateway.keeper.keeper import Hint
+from gateway.keeper.notes import Hint
 from gateway.livekit.values import ON_BEHALF
 from gateway.livekit.webhooks import Event, Rejected, SeenIds, verify
 

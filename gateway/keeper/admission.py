@@ -2,8 +2,8 @@
 
 Knows places and numbers, not rooms' states; makes no call.
 
-- Our own name: first come, first served, as many as the pool can take. A dispatch into a full fleet is
-  dropped by LiveKit without a word (fact 3), so it is held here instead.
+- Our own names: first come, first served, as many as the fleet's pools can take. A dispatch into a full fleet
+  is dropped by LiveKit without a word (fact 3), so it is held here instead.
 - Every name: a window of unconfirmed dispatches, because LiveKit launches through one pool of 50 goroutines
   and a name that nobody serves would jam the others (fact 83). It grows with each confirmation and halves
   with each loss, so that a name that nobody serves ends at one probe at a time. It starts at 4; at 16 for our
@@ -18,9 +18,9 @@ from collections.abc import Callable, Container, Iterator
 from dataclasses import dataclass, field
 from itertools import islice
 
+from gateway.keeper.fleet import Fleet
 from gateway.keeper.model import Want
 from gateway.keeper.ports import Clock
-from pool.ports import Workers
 
 _FIRST_WINDOW = 4
 _WIDEST_WINDOW = 16
@@ -60,15 +60,23 @@ class _Name:
 
 
 class Admission:
-    def __init__(self, workers: Workers, wake: Callable[[str], None], clock: Clock) -> None:
+    def __init__(self, fleet: Fleet, wake: Callable[[str], None], clock: Clock) -> None:
         """`wake(room)` is called when a want of that room may go."""
         self._clock = clock
-        self._workers = workers
+        self._fleet = fleet
         self._wake = wake
         self._names: dict[str, _Name] = {}
 
     def ours(self, agent: str) -> bool:
-        return agent == self._workers.agent
+        return self._fleet.serves(agent)
+
+    def clear(self) -> None:
+        """Another replica keeps the line now."""
+        self._names.clear()
+
+    def sent(self, want: Want) -> None:
+        """The want was dispatched already, by the leader before this one."""
+        self._name(want.agent).unconfirmed.add(want.id)
 
     def enter(self, want: Want) -> str | None:
         """Ask to dispatch. None: go now; else why the want waits, and it has its place in line."""
@@ -153,14 +161,14 @@ class Admission:
     def _obstacle(self, agent: str, name: _Name, ahead: int) -> str | None:
         """Why somebody with so many ahead of them must wait."""
         if self.ours(agent):
-            capacity = self._workers.capacity()
-            if capacity.draining:
-                return "this worker is draining"
-            if not capacity.registered:
+            fleet = self._fleet.strength(agent)
+            if fleet.draining:
+                return "every worker is draining"
+            if not fleet.registered:
                 return "no worker is registered with LiveKit"
-            if ahead >= capacity.free - len(name.unconfirmed):
-                if capacity.running + capacity.starting >= capacity.slots:
-                    return f"all {capacity.slots} slots are taken"
+            if ahead >= fleet.free - len(name.unconfirmed):
+                if fleet.busy >= fleet.slots:
+                    return f"all {fleet.slots} slots are taken"
                 return "no process is warm yet"
         if len(name.unconfirmed) + ahead >= name.window:
             return "earlier dispatches for this agent are not confirmed yet"

@@ -30,7 +30,10 @@ class Asks:
         wake: Callable[[str], None],
         metrics: Metrics,
         clock: Clock,
+        *,
+        leads: Callable[[], bool],
     ) -> None:
+        self._leads = leads
         self._store = store
         self._wants = wants
         self._admission = admission
@@ -38,8 +41,9 @@ class Asks:
         self._metrics = metrics
         self._clock = clock
 
-    async def ask(self, ask: Ask) -> tuple[Want, bool]:
-        """Durably want an agent; returns the want, and whether it lived already.
+    async def ask(self, ask: Ask, *, epoch: int | None = None) -> tuple[Want, bool]:
+        """Durably want an agent; returns the want, and whether it lived already. `epoch`: when nobody asked,
+        but something was seen that calls for an agent.
 
         Raises StoreUnavailable: nothing was promised.
         """
@@ -57,12 +61,12 @@ class Asks:
             lacking_since=now,
             needs_person=ask.source in {Source.POLICY, Source.INVITATION},
         )
-        want, deduplicated = await self._store.ask(ask, fresh=fresh)
+        want, deduplicated = await self._store.ask(ask, fresh=fresh, epoch=epoch)
         self._metrics.time_to_agent.labels("asked").observe(self._clock() - now)
         self._wants.note(want)
         self._metrics.asks.labels(ask.source.value, str(deduplicated).lower()).inc()
         if not deduplicated:
-            if not want.needs_person:
+            if not want.needs_person and self._leads():
                 self._admission.queue(want)  # now, not at its first pass: passes overtake each other
             log.info("agent_wanted", room=want.room, agent=want.agent, job=want.id, source=want.source.value)
         self._wake(want.room)

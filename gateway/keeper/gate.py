@@ -13,6 +13,8 @@ import structlog
 
 from gateway.keeper.admission import Admission
 from gateway.keeper.asks import Asks
+from gateway.keeper.fleet import Fleet
+from gateway.keeper.jobs import Jobs
 from gateway.keeper.model import Ask, Claim, Source, Stage, Want
 from gateway.keeper.ports import Clock, Store, StoreUnavailable
 from gateway.metrics import Metrics
@@ -36,14 +38,18 @@ class ClaimGate:
     def __init__(
         self,
         store: Store,
+        fleet: Fleet,
         asks: Asks,
+        jobs: Jobs,
         admission: Admission,
         wake: Callable[[str], None],
         metrics: Metrics,
         clock: Clock,
     ) -> None:
         self._store = store
+        self._fleet = fleet
         self._asks = asks
+        self._jobs = jobs
         self._admission = admission
         self._wake = wake
         self._metrics = metrics
@@ -65,17 +71,21 @@ class ClaimGate:
 
     async def identify(self, job_id: str, identity: str) -> bool:
         try:
-            claim = await self._store.claim_of(job_id)
-            if claim is None or claim.stage is not Stage.ACCEPTED:
-                return False
-            return claim.identity == identity or await self._store.advance(replace(claim, identity=identity))
+            while (claim := await self._store.claim_of(job_id)) is not None:
+                if claim.stage is not Stage.ACCEPTED:
+                    return False
+                named = replace(claim, identity=identity)
+                if named == claim or await self._store.advance(named, was=claim):
+                    self._jobs.rewrite(named)
+                    return True
         except StoreUnavailable:
-            return False
+            pass
+        return False
 
     async def confirm(self, job_id: str) -> bool:
         try:
             claim = await self._store.claim_of(job_id)
-            if claim is None or claim.stage is Stage.LEAVING:
+            if claim is None or claim.stage is Stage.LEAVING or claim.replica != self._fleet.id:
                 return False
             want = await self._store.want(claim.want_id)
         except StoreUnavailable:
@@ -100,6 +110,7 @@ class ClaimGate:
             return "stale", Verdict.REFUSED
         if holder.job_id != offer.job_id:
             return "duplicate", Verdict.REFUSED
+        self._jobs.hold(holder, want)
         self._admission.confirmed(want)
         if want.lacking_since:
             self._metrics.time_to_agent.labels("claimed").observe(self._clock() - want.lacking_since)
@@ -130,5 +141,7 @@ class ClaimGate:
             sid=offer.sid,
             job_id=offer.job_id,
             identity=f"agent-{offer.job_id}",
+            replica=self._fleet.id,
+            host=self._fleet.host,
             since=self._clock(),
         )

@@ -89,12 +89,16 @@ class Jobs:
         metrics: Metrics,
         clock: Clock,
     ) -> None:
+        """`wake(room)`: the leader should look at it."""
         self._store = store
         self._wants = wants
         self._admission = admission
         self._wake = wake
         self._metrics = metrics
         self._clock = clock
+        self.held: dict[str, tuple[Claim, Want]] = {}
+        """The claims of this replica's jobs as last written, by job, each with the want it was granted for:
+        to be told again should the store lose them."""
         self._paused_at = -math.inf
         self._untold: Counter[str] = Counter()
         """Events taken and not applied yet, by job."""
@@ -128,41 +132,61 @@ class Jobs:
                 del self._untold[event.job_id]
 
     async def apply(self, event: JobEvent) -> None:
-        claim = await self._store.claim_of(event.job_id)
-        if claim is None:
-            return  # it has left already, or was never granted
-        now = self._clock()
-        match event.kind:
-            case JobEventKind.LAUNCHED | JobEventKind.ENTERED | JobEventKind.CONNECTED | JobEventKind.OPEN:
-                await self._advance(replace(claim, missing=False), event, now)
-            case JobEventKind.SESSION_CLOSED:
-                await self._session_closed(claim, event.detail, now)
-            case JobEventKind.RAISED:
-                await self._store.advance(replace(claim, raised=event.detail or "exception"))
-            case JobEventKind.RECONNECTING:
-                pass  # the pass sees whether LiveKit lists it
-            case _:  # it left, exited, was declined, not assigned or not confirmed
-                after_pause = now - self._paused_at < AFTER_PAUSE
-                await self.end(claim, how_it_ended(claim, event, after_pause=after_pause), now)
-        self._wake(claim.room)
+        while (claim := await self._store.claim_of(event.job_id)) is not None:
+            now = self._clock()
+            match event.kind:
+                case JobEventKind.RECONNECTING:
+                    break  # the pass sees whether LiveKit lists it
+                case (
+                    JobEventKind.LAUNCHED | JobEventKind.ENTERED | JobEventKind.CONNECTED | JobEventKind.OPEN
+                ):
+                    done = await self._advance(advanced(claim, event, now), claim)
+                case JobEventKind.SESSION_CLOSED:
+                    done = await self._advance(closed(claim, event.detail, now), claim)
+                case JobEventKind.RAISED:
+                    done = await self._advance(replace(claim, raised=event.detail or "exception"), claim)
+                case _:  # it left, exited, was declined, not assigned or not confirmed
+                    after_pause = now - self._paused_at < AFTER_PAUSE
+                    await self.end(claim, how_it_ended(claim, event, after_pause=after_pause), now)
+                    done = True
+            if done:
+                break
+        if claim is not None:
+            self._wake(claim.room)
 
-    async def end(self, claim: Claim, end: End, now: float) -> None:
+    async def _advance(self, claim: Claim, was: Claim) -> bool:
+        """False: the leader has changed it meanwhile."""
+        done = await self._store.advance(claim, was=was)
+        if done:
+            self.rewrite(claim)
+        return done
+
+    def hold(self, claim: Claim, want: Want) -> None:
+        """A job of this replica was granted the claim."""
+        self.held[claim.job_id] = claim, replace(want, sid=claim.sid)
+
+    def rewrite(self, claim: Claim) -> None:
+        """A claim of this replica has changed."""
+        if claim.job_id in self.held:
+            self.held[claim.job_id] = claim, self.held[claim.job_id][1]
+
+    async def end(self, claim: Claim, end: End, now: float, *, epoch: int | None = None) -> None:
         """The claim's job is out of the room: release the claim, and settle what its want does now."""
         log.info("agent_out", room=claim.room, agent=claim.agent, job=claim.want_id, end=end.value)
-        while (
-            True
-        ):  # the want first: a kill in between leaves a claim without process, which a pass cleans up
+        # The want first: a kill in between leaves a claim without process, which a pass cleans up.
+        while True:
             want = await self._store.want(claim.want_id)
             if want is None or want.state.ended or want.generation != claim.generation:
                 break
             after = self.settle(want, claim, end, now)
-            if await self._wants.write(after, was=want):
+            if await self._wants.write(after, was=want, epoch=epoch):
                 if after.state is State.REPLACING and end not in {End.LOST, End.ENDED}:
                     self._metrics.agents_replaced.labels(end.value).inc()
                 if after.state.ended:
                     self._admission.leave(after)
                 break
-        await self._store.release(claim.job_id)
+        await self._store.release(claim.job_id, epoch=epoch)
+        self.held.pop(claim.job_id, None)
         self._metrics.jobs_ended.labels(end.value).inc()  # last: whoever sees it counted sees it done
 
     def settle(self, want: Want, claim: Claim, end: End, now: float) -> Want:
@@ -199,24 +223,27 @@ class Jobs:
                 }
                 return failed(want, now=now, reason=why[end])
 
-    async def _advance(self, claim: Claim, event: JobEvent, now: float) -> None:
-        leaving = claim.stage is Stage.LEAVING
-        opened = event.kind is JobEventKind.OPEN
-        await self._store.advance(
-            replace(
-                claim,
-                stage=claim.stage if leaving else _STAGES[event.kind],
-                since=claim.since if leaving else now,
-                pid=event.pid or claim.pid,
-                pid_started=event.pid_started or claim.pid_started,
-                opened_at=claim.opened_at or (now if opened else 0.0),
-                close_reason="" if opened else claim.close_reason,
-                closed_at=0.0 if opened else claim.closed_at,
-            )
-        )
 
-    async def _session_closed(self, claim: Claim, reason: str, now: float) -> None:
-        closed = replace(claim, close_reason=reason, closed_at=now)
-        if claim.stage is not Stage.LEAVING:
-            closed = replace(closed, stage=Stage.SPENT, since=now)  # deaf from now on (fact 82)
-        await self._store.advance(closed)
+def advanced(claim: Claim, event: JobEvent, now: float) -> Claim:
+    """The claim after its job has come one stage further."""
+    leaving = claim.stage is Stage.LEAVING
+    opened = event.kind is JobEventKind.OPEN
+    return replace(
+        claim,
+        missing=False,
+        stage=claim.stage if leaving else _STAGES[event.kind],
+        since=claim.since if leaving else now,
+        pid=event.pid or claim.pid,
+        pid_started=event.pid_started or claim.pid_started,
+        opened_at=claim.opened_at or (now if opened else 0.0),
+        close_reason="" if opened else claim.close_reason,
+        closed_at=0.0 if opened else claim.closed_at,
+    )
+
+
+def closed(claim: Claim, reason: str, now: float) -> Claim:
+    """The claim after its job's session has closed."""
+    after = replace(claim, close_reason=reason, closed_at=now)
+    if claim.stage is not Stage.LEAVING:
+        after = replace(after, stage=Stage.SPENT, since=now)  # deaf from now on (fact 82)
+    return after

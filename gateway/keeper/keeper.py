@@ -1,39 +1,45 @@
-"""The keeper's front: what HTTP, webhooks and the pool say to it. Decides nothing by itself.
+"""The keeper's front: what HTTP, webhooks, the pool and other replicas say to it. Decides nothing by itself.
 
-Every method is a few lines: write what must be durable, put the room's key into the queue.
+Every method is a few lines: write what must be durable, put the room's key into the queue of whoever leads.
 """
 
 from __future__ import annotations
 
+import secrets
 from dataclasses import dataclass, replace
 
 import anyio
-import msgspec
 import structlog
 
 from gateway.keeper.admission import Admission
 from gateway.keeper.announce import Announcer
 from gateway.keeper.asks import Asks
+from gateway.keeper.audit import Audit
+from gateway.keeper.fleet import Fleet
 from gateway.keeper.gate import ClaimGate
-from gateway.keeper.jobs import STORE_RETRY, Jobs
+from gateway.keeper.heart import Heart
+from gateway.keeper.jobs import Jobs
+from gateway.keeper.lead import Lead
 from gateway.keeper.model import Ask, Claim, Invitation, Job, Participant, State, Want
+from gateway.keeper.notes import End, Guests, Here, Hint, Look, Note
 from gateway.keeper.policy import Policy
-from gateway.keeper.ports import Clock, LiveKit, Store, StoreUnavailable
+from gateway.keeper.ports import LEADER, Clock, LiveKit, Store
+from gateway.keeper.post import Post
 from gateway.keeper.reconcile import Reconciler
 from gateway.keeper.resync import Resync
 from gateway.keeper.wants import Wants
 from gateway.keeper.workqueue import WorkQueue
 from gateway.metrics import Metrics
 from gateway.settings import KeeperSettings
-from pool.ports import Capacity, JobEvent, Offer, Verdict, Workers
+from pool.ports import Capacity, JobEvent, JobEventKind, Offer, Verdict, Workers
 
 log = structlog.get_logger(__name__)
 
 PAUSE_CHECK = 0.5
 PAUSE = 5.0
 """Seconds that the event loop must have stood still for it to count as a pause."""
-PASSES_AT_ONCE = 16
-"""Rooms that are looked at side by side. A pass is a few calls of some milliseconds each."""
+FOLLOWERS_POLL = 0.25
+"""Seconds between looks at a want for which somebody waits at a replica that does not lead."""
 TELLING_EVENTS = frozenset(
     {
         "room_started",
@@ -47,17 +53,8 @@ TELLING_EVENTS = frozenset(
 CLEAN_LEAVE = frozenset({"CLIENT_INITIATED", "ROOM_DELETED", "ROOM_CLOSED", "PARTICIPANT_REMOVED"})
 
 
-class Hint(msgspec.Struct, frozen=True, kw_only=True):
-    """What a webhook says happened. Only ever makes the keeper look (I6)."""
-
-    event: str
-    room: str
-    sid: str = ""
-    identity: str = ""
-    person: bool = False
-    """The participant of the event is a person, not an agent."""
-    reason: str = ""
-    """LiveKit's DisconnectReason of a participant_left, by name."""
+def new_replica_id() -> str:
+    return f"replica_{secrets.token_hex(6)}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -95,112 +92,118 @@ class Keeper:
         settings: KeeperSettings,
         metrics: Metrics,
         clock: Clock,
+        replica_id: str = "",
+        host: str = "",
     ) -> None:
+        """`replica_id`: new at each start of the process; made here when not given. `host`: where pids of
+        this replica mean something."""
         self._store = store
         self._settings = settings
         self._metrics = metrics
         self._clock = clock
+        self._workers = workers
+        self._node_id = ""
+        """LiveKit's node at which this replica's worker is registered."""
+        self._nodes: frozenset[str] = frozenset()
+        """The same for all replicas."""
+        self._closing = False
+        self._started_at = clock()
         self._queue = queue = WorkQueue(clock)
         self._policy = Policy(default_agent=settings.default_agent, patterns=settings.room_patterns)
-        self._admission = Admission(workers, queue.add, clock)
-        self._announcer = Announcer(livekit, self._job)
-        self._wants = Wants(store, self._announcer.tell, metrics, clock)
-        self._asks = Asks(store, self._wants, self._admission, queue.add, metrics, clock)
-        self._jobs = Jobs(store, self._wants, self._admission, queue.add, metrics, clock)
-        self._gate = ClaimGate(store, self._asks, self._admission, queue.add, metrics, clock)
-        self._resync = Resync(store, livekit, self._wants, self._admission, self._policy, queue.add)
+        self._fleet = fleet = Fleet(replica_id or new_replica_id(), host, workers, clock)
+        self._admission = admission = Admission(fleet, queue.add, clock)
+        self._announcer = Announcer(livekit, self._announced)
+        self._wants = wants = Wants(store, self._announcer.tell, metrics, clock)
+        self._post = Post(store, fleet.id, self._take_note)
+        self._asks = Asks(store, wants, admission, self._wake, metrics, clock, leads=self._leads)
+        self._jobs = Jobs(store, wants, admission, self._wake, metrics, clock)
+        self._gate = ClaimGate(store, fleet, self._asks, self._jobs, admission, self._wake, metrics, clock)
+        self._audit = Audit(store, fleet, workers, self._jobs, wants, metrics)
+        self._resync = Resync(store, livekit, wants, admission, self._policy, queue.add)
         self._reconciler = Reconciler(
             store=store,
             livekit=livekit,
+            fleet=fleet,
             workers=workers,
-            wants=self._wants,
+            tell=self._post.send,
+            wants=wants,
             asks=self._asks,
             jobs=self._jobs,
-            admission=self._admission,
+            admission=admission,
             policy=self._policy,
             settings=settings,
             metrics=metrics,
             clock=clock,
         )
-        self._closing = False
-        self._node_id = ""
-        self._started_at = clock()
-        self._resynced_at = 0.0
-        self._resync_result = "not compared with LiveKit yet"
-        self._store_fault = ""
+        self._lead = Lead(
+            store=store,
+            fleet=fleet,
+            queue=queue,
+            wants=wants,
+            admission=admission,
+            reconciler=self._reconciler,
+            resync=self._resync,
+            settings=settings,
+            metrics=metrics,
+            clock=clock,
+        )
+        self._heart = Heart(
+            store,
+            livekit,
+            fleet,
+            metrics,
+            clock,
+            gained=self._lead.gained,
+            lost=self._lead.lost,
+            emptied=self._audit.restore,
+            doubted=self._audit.hurry,
+        )
 
     # ---- running ------------------------------------------------------------------------------------
 
     async def run(self) -> None:
         """Keep rooms until cancelled."""
-        while not await self._taken_up():  # noqa: ASYNC110  (the store has no event for being back)
-            await anyio.sleep(STORE_RETRY)
         async with anyio.create_task_group() as tasks:
+            tasks.start_soon(self._heart.run, name="keeper-heart")
+            tasks.start_soon(self._post.run, name="keeper-post")
             tasks.start_soon(self._jobs.run, name="keeper-jobs")
-            tasks.start_soon(self._resync_forever, name="keeper-resync")
+            tasks.start_soon(self._audit.run, name="keeper-audit")
             tasks.start_soon(self._watch_pauses, name="keeper-pauses")
             tasks.start_soon(self._announcer.run, name="keeper-announcer")
-            tasks.start_soon(self._work, name="keeper-work")
+            tasks.start_soon(self._lead.run, name="keeper-lead")
 
-    async def _taken_up(self) -> bool:
-        try:
-            await self._take_up()
-        except StoreUnavailable as fault:
-            self._store_fault = str(fault)
-            log.error("store_unavailable", why=str(fault))
-            return False
-        return True
+    async def retire(self) -> None:
+        """This process has ended its work: the others need not wait for its heartbeat to lapse.
 
-    async def _take_up(self) -> None:
-        """Go on where the process before this one stopped."""
-        living = await self._store.living()
-        for want in living:
-            self._wants.note(want)
-            if want.state is not State.JOINED and not want.needs_person:
-                self._admission.queue(want)  # keeps its place in line
-            self._queue.add(want.room)
-        for claim in await self._store.all_claims():
-            self._queue.add(claim.room)
-        for invitation in await self._store.invitations():
-            self._wants.invite(invitation.room, invitation.expires_at)
-        if living:
-            log.info("wants_taken_up", wants=len(living))
+        Raises StoreUnavailable: then they do.
+        """
+        await self._store.retire(self._fleet.id)
 
-    async def _work(self) -> None:
-        hands = anyio.CapacityLimiter(PASSES_AT_ONCE)
-        async with anyio.create_task_group() as passes:
-            while True:
-                await hands.acquire_on_behalf_of(token := object())
-                room = await self._queue.get()
-                self._metrics.queue_depth.set(len(self._queue))
-                passes.start_soon(self._look, room, hands, token, name="keeper-pass")
+    def _leads(self) -> bool:
+        return self._fleet.epoch is not None
 
-    async def _look(self, room: str, hands: anyio.CapacityLimiter, token: object) -> None:
-        """One pass, whatever happens in it."""
-        try:
-            look = await self._reconciler.reconcile(room)
-            self._store_fault = ""
-            if look.unknown:
-                self._metrics.passes.labels("unknown").inc()
-                delay = self._queue.fail(room)
-                log.warning("room_unknown", room=room, why=look.unknown, again_in_s=round(delay, 2))
-            else:
-                self._metrics.passes.labels("ok").inc()
-                self._queue.succeed(room)
-            if look.due is not None:
-                self._queue.add(room, look.due)
-        except StoreUnavailable as fault:
-            self._store_fault = str(fault)
-            self._metrics.passes.labels("failed").inc()
-            self._queue.fail(room)
-            log.error("store_unavailable", room=room, why=str(fault))
-        except Exception:  # a task's root: one room's fault must not stop the others
-            self._metrics.passes.labels("failed").inc()
-            self._queue.fail(room)
-            log.exception("pass_failed", room=room)
-        finally:
-            self._queue.done(room)
-            hands.release_on_behalf_of(token)
+    def _wake(self, room: str) -> None:
+        """Something about the room was written: the leader should look. The store has told it, unless it is
+        this replica itself."""
+        if self._leads():
+            self._queue.add(room)
+
+    def _take_note(self, note: Note) -> None:
+        """Another replica, or the store on its behalf, tells something."""
+        match note:
+            case End(job_id=job_id, kill=kill):
+                self._workers.end(job_id, kill=kill)
+            case _ if not self._leads():
+                pass  # whoever leads now looks at everything when it takes over
+            case Look(room=room):
+                self._queue.add(room)
+            case Hint():
+                self._heed(note)
+            case Guests(room=room, until=until):
+                self._wants.invite(room, until)
+            case Here(replica=replica):
+                self._fleet.hear(replica)
+                self._capacity_changed()
 
     async def _watch_pauses(self) -> None:
         """Notice that this process was stopped (a paused machine): what its jobs tell right after it is
@@ -212,29 +215,8 @@ class Keeper:
             if now - last > PAUSE_CHECK + PAUSE:
                 log.warning("process_was_paused", seconds=round(now - last, 1))
                 self._jobs.paused(now)
+                self._audit.hurry()
             last = now
-
-    async def _resync_forever(self) -> None:
-        while True:
-            await self._resync_once()
-            await anyio.sleep(self._settings.resync_interval)
-
-    async def _resync_once(self) -> None:
-        started = self._clock()
-        try:
-            self._resync_result = await self._resync.run_once()
-            await self._store.forget_ended(started - self._settings.keep_ended)
-            self._store_fault = ""
-        except StoreUnavailable as fault:
-            self._store_fault = str(fault)
-            log.error("store_unavailable", why=str(fault))
-            return
-        self._resynced_at = self._clock()
-        self._metrics.resyncs.observe(self._resynced_at - started)
-        if self._resync_result != "ok":
-            log.warning("resync_unknown", why=self._resync_result)
-            return
-        self._reconciler.forget_ended(self._resync.lists)
 
     # ---- what clients ask ---------------------------------------------------------------------------
 
@@ -244,7 +226,7 @@ class Keeper:
         Raises StoreUnavailable: nothing was promised.
         """
         want, deduplicated = await self._asks.ask(ask)
-        return replace(self._job(want), deduplicated=deduplicated)
+        return replace(await self._job(want), deduplicated=deduplicated)
 
     async def stop_agent(self, room: str, agent: str) -> Job | None:
         """End the living want, and its agent. None when there was none."""
@@ -253,8 +235,8 @@ class Keeper:
             stopped = replace(want, state=State.STOPPED, reason="stopped by request", since=now)
             if await self._wants.write(stopped, was=want):
                 self._admission.leave(stopped)
-                self._queue.add(room)
-                return self._job(stopped)
+                self._wake(room)
+                return await self._job(stopped)
         return None
 
     async def restart_agent(self, ask: Ask) -> Job:
@@ -262,7 +244,7 @@ class Keeper:
         while True:
             want, existed = await self._asks.ask(ask)
             if not existed:
-                return self._job(want)
+                return await self._job(want)
             now = self._clock()
             again = replace(
                 want,
@@ -279,12 +261,12 @@ class Keeper:
             )
             if await self._wants.write(again, was=want):
                 self._admission.leave(again)
-                self._queue.add(ask.room)
-                return self._job(again)
+                self._wake(ask.room)
+                return await self._job(again)
 
     async def job(self, job_id: str) -> Job | None:
         want = await self._store.want(job_id)
-        return None if want is None else self._job(want)
+        return None if want is None else await self._job(want)
 
     async def wait(self, job_id: str, timeout: float) -> Job | None:
         """The job once it is joined or has ended, else as it is after `timeout` seconds."""
@@ -297,7 +279,7 @@ class Keeper:
                 left = until - self._clock()
                 if settled or left <= 0:
                     return job
-                with anyio.move_on_after(left):
+                with anyio.move_on_after(left if self._leads() else min(left, FOLLOWERS_POLL)):
                     await changed.wait()
 
     def close(self) -> None:
@@ -310,9 +292,15 @@ class Keeper:
         self._wants.invite(invitation.room, invitation.expires_at)
 
     def hint(self, hint: Hint) -> bool:
-        """A webhook came. Never blocks, never fails. True when a room was put into the queue."""
+        """A webhook came. Never blocks, never fails. True when somebody will look at the room."""
         if hint.event not in TELLING_EVENTS:
             return False
+        if self._leads():
+            return self._heed(hint)
+        self._post.send(LEADER, hint)
+        return True
+
+    def _heed(self, hint: Hint) -> bool:
         wanted = self._wants.concerns(hint.room)
         if wanted and hint.event == "participant_left" and hint.reason in CLEAN_LEAVE and not hint.person:
             self._reconciler.left_cleanly.setdefault(hint.room, {})[hint.identity] = self._clock()
@@ -333,7 +321,11 @@ class Keeper:
         return await self._gate.confirm(job_id)
 
     def on_job(self, event: JobEvent) -> None:
+        self._audit.cut_if_unsure(event)
         self._jobs.tell(event)
+        held = self._jobs.held.get(event.job_id)
+        if event.kind is JobEventKind.RECONNECTING and held is not None and not self._leads():
+            self._post.send(LEADER, Look(held[0].room))  # nothing is written of it that would tell the leader
 
     def on_capacity(self, capacity: Capacity) -> None:
         for state, value in (
@@ -346,9 +338,19 @@ class Keeper:
         if capacity.node_id and capacity.node_id != self._node_id:
             log.info("worker_registered", node=capacity.node_id, before=self._node_id or None)
             self._metrics.worker_registrations.inc()
+        self._node_id = capacity.node_id
+        if self._leads():
+            self._capacity_changed()
+        else:
+            self._heart.hurry()
+
+    def _capacity_changed(self) -> None:
+        """What the fleet can take has changed."""
+        nodes = self._fleet.nodes()
+        if nodes - self._nodes:
             for room in self._wants.rooms():  # LiveKit may have restarted: everything may be different
                 self._queue.add(room)
-        self._node_id = capacity.node_id
+        self._nodes = nodes
         self._admission.wake_next()
 
     # ---- what operators see -------------------------------------------------------------------------
@@ -368,7 +370,7 @@ class Keeper:
         return RoomReport(
             room=room,
             sid=instance.sid if instance is not None else "",
-            wants=[self._job(want) for want in wants],
+            wants=[await self._job(want) for want in wants],
             claims=claims,
             participants=list(seen.participants) if seen is not None else [],
             seen_at=seen.at if seen is not None else 0.0,
@@ -376,23 +378,35 @@ class Keeper:
 
     def health(self) -> list[Health]:
         """The keeper's own checks: store, LiveKit's answers, heartbeat."""
-        late = self._clock() - (self._resynced_at or self._started_at)
-        beating = self._resynced_at > 0 and late < 3 * self._settings.resync_interval + 10
+        store = self._heart.fault or self._lead.store_fault
+        livekit = self._livekit_fault()
+        keeper = self._keeper_fault()
         return [
-            Health(name="store", ok=not self._store_fault, why=self._store_fault),
-            Health(
-                name="livekit",
-                ok=self._resync_result == "ok",
-                why="" if self._resync_result == "ok" else self._resync_result,
-            ),
-            Health(
-                name="keeper",
-                ok=beating,
-                why="" if beating else f"no comparison with LiveKit for {late:.0f} s",
-            ),
+            Health(name="store", ok=not store, why=store),
+            Health(name="livekit", ok=not livekit, why=livekit),
+            Health(name="keeper", ok=not keeper, why=keeper),
         ]
 
-    def _job(self, want: Want) -> Job:
+    def _livekit_fault(self) -> str:
+        if self._leads() and self._lead.comparison != "ok":
+            return self._lead.comparison
+        return self._heart.livekit_fault
+
+    def _keeper_fault(self) -> str:
+        if not self._leads():
+            return "" if self._heart.leader else "no replica leads (yet)"
+        late = self._clock() - (self._lead.compared_at or self._started_at)
+        if self._lead.compared_at and late < 3 * self._settings.resync_interval + 10:
+            return ""
+        return f"no comparison with LiveKit for {late:.0f} s"
+
+    async def _job(self, want: Want) -> Job:
+        if self._leads() or want.state is not State.WAITING:
+            return self._announced(want)
+        return Job(want=want, place=await self._store.place(want))
+
+    def _announced(self, want: Want) -> Job:
+        """As the leader sees it: it keeps the line."""
         return Job(want=want, place=self._admission.place(want))
 
     async def _living(self, room: str, agent: str) -> Want | None:

@@ -164,6 +164,8 @@ class Replica:
     agent: str = ""
     """The agent name that its pool serves."""
     capacity: Capacity = field(default_factory=Capacity)
+    sees_livekit: bool = True
+    """Whether LiveKit answers it: one that it does not answer is no good as the leader."""
     beat_at: float = 0.0
     """When it last told that it lives, on the store's clock."""
 

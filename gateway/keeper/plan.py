@@ -39,7 +39,7 @@ class RemoveParticipant:
 
 @dataclass(frozen=True, slots=True)
 class EndJob:
-    job_id: str
+    claim: Claim
     kill: bool = False
 
 
@@ -61,7 +61,7 @@ class MarkMissing:
 class Release:
     """The claim's job is certainly out of the room."""
 
-    job_id: str
+    claim: Claim
     end: End
 
 
@@ -98,9 +98,9 @@ class Situation:
     ours: bool
     """The agent's name is served by our pool: only then are there claims."""
     runs: bool = False
-    """Our pool has the claim's job."""
+    """A replica has the claim's job; one that lapsed has it while its agent answers."""
     node: str = ""
-    """LiveKit's node id of the present worker registration, "" while there is none."""
+    """LiveKit's node id of the present worker registrations (see `Fleet.node`), "" while there is none."""
     asked_since_seen: bool = False
     """Somebody asked after the room instance that the want is pinned to was last seen, or, when this process
     has not seen it, after this process started."""
@@ -113,7 +113,9 @@ def plan(s: Situation, rules: KeeperSettings) -> Plan:
     room = s.seen.room
     if room is None or s.want.sid != room.sid:
         return _other_room(s, room, rules)
-    if s.node and not s.want.node:  # pinned while no worker was registered, or by somebody else's dispatch
+    if s.node and s.node != s.want.node:
+        # Pinned while no worker was registered, or by somebody else's dispatch; or a node of a cluster is
+        # gone and this room is not: what is seen of it from now on counts.
         s = replace(s, want=replace(s.want, node=s.node))
     if not s.ours:
         return _foreign(s, rules)
@@ -181,10 +183,10 @@ def _await_return(s: Situation) -> Plan:
 def _claimed(s: Situation, claim: Claim, rules: KeeperSettings) -> Plan:
     """A job of ours has the room, or is on its way."""
     want = s.want
-    if not s.runs:  # its process is gone and nobody told us: we were restarted
+    if not s.runs:  # its process is gone and nobody told us: its replica was restarted, or is dead
         return Plan(
             want=change(want, State.REPLACING, "the agent's process is gone", s.now),
-            actions=[RemoveParticipant(claim.identity, "ghost"), Release(claim.job_id, End.DIED)],
+            actions=[RemoveParticipant(claim.identity, "ghost"), Release(claim, End.DIED)],
             due=s.now,
         )
     if claim.want_id != want.id or claim.generation != want.generation:
@@ -220,8 +222,8 @@ def _on_its_way(s: Situation, claim: Claim, rules: KeeperSettings) -> Plan:
     if s.now < until:
         return Plan(want=want, due=until)
     if claim.stage is Stage.ACCEPTED:  # it has no process that could end; should it get one, that is refused
-        return Plan(want=want, actions=[EndJob(claim.job_id), Release(claim.job_id, End.LOST)], due=s.now)
-    return Plan(want=want, actions=[EndJob(claim.job_id, kill=True)], due=s.now + 1.0)  # EXITED releases it
+        return Plan(want=want, actions=[EndJob(claim), Release(claim, End.LOST)], due=s.now)
+    return Plan(want=want, actions=[EndJob(claim, kill=True)], due=s.now + 1.0)  # EXITED releases it
 
 
 def _deadline(want: Want, rules: KeeperSettings) -> float:
@@ -252,7 +254,7 @@ def _not_listed(s: Situation, claim: Claim, rules: KeeperSettings) -> Plan:
     if s.now < until:
         mark = [] if claim.missing else [MarkMissing(claim)]
         return Plan(want=want, actions=mark, due=min(until, s.now + 2 * LOOK_SOON))
-    return Plan(want=want, actions=[EndJob(claim.job_id, kill=True)], due=s.now + 1.0)
+    return Plan(want=want, actions=[EndJob(claim, kill=True)], due=s.now + 1.0)
 
 
 def _spent(s: Situation, claim: Claim) -> Plan:
@@ -279,10 +281,10 @@ def leave(claim: Claim, now: float) -> list[Action]:
     """The steps that get a claim's job out of its room."""
     if claim.stage is not Stage.LEAVING:
         gone = [] if claim.stage is Stage.ACCEPTED else [RemoveParticipant(claim.identity, "spent")]
-        return [MarkLeaving(claim), EndJob(claim.job_id), *gone]
+        return [MarkLeaving(claim), EndJob(claim), *gone]
     if now < claim.since + LEAVE_TIMEOUT:
         return []
-    return [EndJob(claim.job_id, kill=True), RemoveParticipant(claim.identity, "ghost")]
+    return [EndJob(claim, kill=True), RemoveParticipant(claim.identity, "ghost")]
 
 
 def _and_no_other(s: Situation, claim: Claim, good: Plan) -> Plan:

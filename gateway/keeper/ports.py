@@ -69,7 +69,7 @@ class StoreUnavailable(Exception):  # noqa: N818  (a state of the outside, not a
 
 
 class LeaseLost(Exception):  # noqa: N818
-    """Another replica leads: what was to be written rests on an observation of before. Nothing was written."""
+    """Another replica leads: what was to be written rests on what was seen before. Nothing was written."""
 
 
 class Store(Protocol):
@@ -80,7 +80,8 @@ class Store(Protocol):
     - Whoever writes what follows from an observation gives the `epoch` under which it leads. With an epoch
       that is not the leader's any more nothing is written: `LeaseLost` (the fence).
     - Whoever writes without an epoch (an ask, a stop, what a job told) also puts the room into the leader's
-      inbox, in the same step: a kill in between cannot part the two.
+      inbox, in the same step: a kill in between cannot part the two. Unless this replica (the one that
+      beats on this store) leads itself: it knows.
     - Times are the store's clock: replicas whose clocks differ agree on what came first.
     """
 
@@ -167,7 +168,8 @@ class Store(Protocol):
 
     async def restore(self, wants: Sequence[Want], claims: Sequence[Claim]) -> None:
         """Put back what the store lost: a want when its id is unknown and no other of its room and agent
-        lives, a claim when nobody holds its room and agent. Overwrites nothing."""
+        lives, a claim when nobody holds its room and agent. Overwrites nothing, but for one thing: a want
+        that has ended stays ended, whoever says so."""
 
     async def send(self, to: str, notes: Sequence[Note]) -> None:
         """Put notes into a replica's inbox; `LEADER`: whoever leads now. Notes to nobody are lost."""

@@ -8,11 +8,13 @@ from typing import Any
 
 import structlog
 
-from gateway.keeper import gate
+from gateway.keeper import gate, notes
 from gateway.keeper.admission import Admission
 from gateway.keeper.asks import Asks
+from gateway.keeper.fleet import Fleet
 from gateway.keeper.jobs import Jobs
-from gateway.keeper.model import Claim, Seen, Stage, State, Unknown, Want
+from gateway.keeper.model import Claim, End, Seen, Stage, State, Unknown, Want
+from gateway.keeper.notes import Note
 from gateway.keeper.plan import (
     LEAVE_TIMEOUT,
     LOOK_SOON,
@@ -38,6 +40,8 @@ from pool.ports import Workers
 
 log = structlog.get_logger(__name__)
 
+WITNESS_INTERVAL = 3.0
+"""Seconds after which an agent whose replica lapsed, and which lives, is asked again."""
 ROOM_GONE_GRACE = 5.0
 """A job whose room ended leaves by itself; after this it is made to."""
 
@@ -62,7 +66,9 @@ class Reconciler:
         *,
         store: Store,
         livekit: LiveKit,
+        fleet: Fleet,
         workers: Workers,
+        tell: Callable[[str, Note], None],
         wants: Wants,
         asks: Asks,
         jobs: Jobs,
@@ -72,9 +78,12 @@ class Reconciler:
         metrics: Metrics,
         clock: Clock,
     ) -> None:
+        """`tell(replica, note)` sends a note to another replica."""
         self._store = store
         self._livekit = livekit
+        self._fleet = fleet
         self._workers = workers
+        self._tell = tell
         self._wants = wants
         self._asks = asks
         self._jobs = jobs
@@ -93,20 +102,25 @@ class Reconciler:
         self.left_cleanly: dict[str, dict[str, float]] = {}
         """By room: when foreign agents left on purpose, as webhooks told; forgotten with the room."""
 
-    async def reconcile(self, room: str) -> Look:
-        """Bring one room to what is wanted in it. Raises StoreUnavailable."""
+    async def reconcile(self, room: str, epoch: int) -> Look:
+        """Bring one room to what is wanted in it, as the leader of that epoch.
+
+        Raises StoreUnavailable, LeaseLost.
+        """
         before = self._sightings.get(room)
         seen = await self._observe(room)
         if isinstance(seen, Unknown):
-            await self._explain(room, seen)
+            await self._explain(room, seen, epoch)
             return Look(unknown=seen.why)
-        await self._ask_by_policy(seen)
+        await self._ask_by_policy(seen, epoch)
         claims = await self._store.claims(room)  # before the wants: who was granted since is not dismissed
         known = await self._store.wants(room)
+        for want in known:
+            self._wants.note(want)
         wants = [w for w in known if not w.state.ended]
-        looks = [await self._keep(want, await self._holder(want), seen, before) for want in wants]
+        looks = [await self._keep(want, await self._holder(want), seen, before, epoch) for want in wants]
         wanted = {w.agent for w in wants}
-        looks += [await self._dismiss(c, seen) for c in claims if c.agent not in wanted]
+        looks += [await self._dismiss(c, seen, epoch) for c in claims if c.agent not in wanted]
         looks += [await self._see_off(w, seen) for w in known if w.state is State.STOPPED]
         if not wants and not claims:
             self.seen.pop(room, None)
@@ -137,20 +151,20 @@ class Reconciler:
         if seen.room is not None:
             self._sightings[name] = (seen.room.sid, seen.at)
 
-    async def _explain(self, room: str, unknown: Unknown) -> None:
+    async def _explain(self, room: str, unknown: Unknown, epoch: int) -> None:
         """Say why nothing happens."""
         for want in await self._store.wants(room):
             if want.state in {State.WAITING, State.REPLACING}:
-                await self._wants.write(replace(want, reason=unknown.why), was=want)
+                await self._wants.write(replace(want, reason=unknown.why), was=want, epoch=epoch)
 
-    async def _ask_by_policy(self, seen: Seen) -> None:
+    async def _ask_by_policy(self, seen: Seen, epoch: int) -> None:
         if seen.room is None:
             return
         name = seen.room.name
         wants = await self._store.wants(name)
         invitations = await self._store.invitations(name)
         for ask in self._policy.asks(seen, wants, invitations, self._fresh(seen, wants)):
-            await self._asks.ask(ask)
+            await self._asks.ask(ask, epoch=epoch)
         self._joins[name] = {p.sid for p in seen.people}
 
     def _fresh(self, seen: Seen, wants: list[Want]) -> set[str]:
@@ -163,32 +177,60 @@ class Reconciler:
         last = max((w.since if w.state.ended else w.asked_at for w in wants), default=0.0)
         return {p.sid for p in seen.people if p.joined_at > last}
 
-    async def _keep(self, want: Want, claim: Claim | None, seen: Seen, before: Sighting | None) -> Look:
+    async def _keep(
+        self, want: Want, claim: Claim | None, seen: Seen, before: Sighting | None, epoch: int
+    ) -> Look:
         """Plan for one want and carry it out; several steps when each is due at once."""
         for _ in range(6):
-            decided = plan(self._situation(want, claim, seen, before), self._settings)
-            if not await self._wants.write(decided.want, was=want):
+            runs = await self._runs(claim, seen) if claim is not None else False
+            if isinstance(runs, Unknown):
+                return Look(unknown=runs.why)
+            decided = plan(self._situation(want, claim, seen, before, runs=runs), self._settings)
+            if not await self._wants.write(decided.want, was=want, epoch=epoch):
                 return Look(due=self._clock())  # changed meanwhile: look again
             want = decided.want
             if want.state.ended and claim is not None:
                 return Look(due=self._clock())  # its job is dismissed next
-            look, seen, again = await self._act(want, decided, seen)
+            look, seen, again = await self._act(want, decided, seen, epoch)
             if not again:
-                return look
+                return self._watched(look, claim)
             stored = await self._store.want(want.id)
             if stored is None or stored.state.ended:
                 return Look()
             want, claim = stored, await self._holder(stored)
         return Look(due=self._clock() + 0.1)
 
+    async def _runs(self, claim: Claim, seen: Seen) -> bool | Unknown:
+        """Whether the claim's job lives. A replica whose heartbeat stopped may be cut off from the store
+        only, or stand still while its processes talk on: then its agent is asked, through LiveKit."""
+        if claim.replica == self._fleet.id:
+            return self._workers.runs(claim.job_id) or self._jobs.pending(claim.job_id)
+        if not claim.replica or self._fleet.alive(claim.replica):
+            return bool(claim.replica)
+        if all(p.identity != claim.identity for p in seen.participants):
+            return False
+        answer = await self._livekit.answers(claim.room, claim.identity)
+        word = "unknown" if isinstance(answer, Unknown) else "alive" if answer else "gone"
+        self._metrics.witnesses.labels(word).inc()
+        log.info("lapsed_replicas_agent_asked", room=claim.room, replica=claim.replica, answer=word)
+        return answer
+
+    def _watched(self, look: Look, claim: Claim | None) -> Look:
+        """An agent whose replica lapsed is asked again in a while: nobody else would tell of its end."""
+        if claim is None or not claim.replica or self._fleet.alive(claim.replica):
+            return look
+        again = self._clock() + WITNESS_INTERVAL
+        return replace(look, due=again if look.due is None else min(look.due, again))
+
     async def _holder(self, want: Want) -> Claim | None:
         """Whoever holds the want's room. To be read after the want: when the job ends in between, the want
         has changed, and what is planned with the old one is not written."""
         return next((c for c in await self._store.claims(want.room) if c.agent == want.agent), None)
 
-    def _situation(self, want: Want, claim: Claim | None, seen: Seen, before: Sighting | None) -> Situation:
+    def _situation(
+        self, want: Want, claim: Claim | None, seen: Seen, before: Sighting | None, *, runs: bool
+    ) -> Situation:
         now = self._clock()
-        capacity = self._workers.capacity()
         sighted = before[1] if before is not None and before[0] == want.sid else None
         return Situation(
             want=want,
@@ -196,8 +238,8 @@ class Reconciler:
             seen=seen,
             now=now,
             ours=self._admission.ours(want.agent),
-            runs=claim is not None and self._alive(claim),
-            node=capacity.node_id,
+            runs=runs,
+            node=self._fleet.node(want),
             asked_since_seen=want.asked_at > (self._started_at if sighted is None else sighted),
             left_cleanly=self.left_cleanly.get(want.room, {}),
         )
@@ -208,11 +250,13 @@ class Reconciler:
             for room in [r for r in memory if not lists(r) and not self._wants.concerns(r)]:
                 memory.pop(room)
 
-    def _alive(self, claim: Claim) -> bool:
-        """Whether the claim's job runs, or has news that are not in the books yet."""
-        return self._workers.runs(claim.job_id) or self._jobs.pending(claim.job_id)
+    def clear(self) -> None:
+        """Another replica leads now: what this one remembers will be out of date."""
+        for memory in (self.seen, self._sightings, self._joins, self.left_cleanly):
+            memory.clear()
+        self._started_at = self._clock()
 
-    async def _act(self, want: Want, decided: Plan, seen: Seen) -> tuple[Look, Seen, bool]:
+    async def _act(self, want: Want, decided: Plan, seen: Seen, epoch: int) -> tuple[Look, Seen, bool]:
         """Carry out a plan's actions in order: the look, what is seen now, and whether to plan again."""
         if want.state is State.JOINED:
             self._admission.confirmed(want)
@@ -227,26 +271,34 @@ class Reconciler:
                     left = [p for p in seen.participants if p.identity != action.identity]
                     seen = replace(seen, participants=left)
                 case EndJob():
-                    self._workers.end(action.job_id, kill=action.kill)
+                    self._end(action)
                 case MarkLeaving():
-                    await self._mark(action.claim, stage=Stage.LEAVING, since=self._clock())
+                    await self._mark(action.claim, epoch, stage=Stage.LEAVING, since=self._clock())
                 case MarkMissing():
-                    await self._mark(action.claim, missing=True)
+                    await self._mark(action.claim, epoch, missing=True)
                 case Release():
-                    if (claim := await self._store.claim_of(action.job_id)) is not None:
-                        await self._jobs.end(claim, action.end, self._clock())
+                    if (claim := await self._store.claim_of(action.claim.job_id)) is not None:
+                        await self._jobs.end(claim, action.end, self._clock(), epoch=epoch)
                     changed = True
                 case LoseDispatch():
-                    await self._lose(want)
+                    await self._lose(want, epoch)
                     changed = True
                 case Dispatch():
-                    return await self._dispatch(want, decided, seen), seen, False
+                    return await self._dispatch(want, decided, seen, epoch), seen, False
         return Look(due=decided.due), seen, changed
 
-    async def _mark(self, claim: Claim, **changes: Any) -> None:
+    def _end(self, action: EndJob) -> None:
+        claim = action.claim
+        if claim.replica == self._fleet.id:
+            self._workers.end(claim.job_id, kill=action.kill)
+        elif claim.replica:
+            self._tell(claim.replica, notes.End(claim.job_id, action.kill))
+
+    async def _mark(self, claim: Claim, epoch: int, **changes: Any) -> None:
         """Change the claim as it is now: its job may have told something since it was read."""
-        if (current := await self._store.claim_of(claim.job_id)) is not None:
-            await self._store.advance(replace(current, **changes))
+        while (current := await self._store.claim_of(claim.job_id)) is not None:
+            if await self._store.advance(replace(current, **changes), was=current, epoch=epoch):
+                return
 
     async def _remove(self, room: str, action: RemoveParticipant) -> Look | None:
         """None: certainly gone."""
@@ -258,17 +310,17 @@ class Reconciler:
             log.info("participant_removed", room=room, identity=action.identity, kind=action.kind)
         return None
 
-    async def _lose(self, want: Want) -> None:
+    async def _lose(self, want: Want, epoch: int) -> None:
         self._admission.lost(want)
         self._metrics.dispatches.labels("lost").inc()
         log.warning("dispatch_lost", room=want.room, agent=want.agent, job=want.id)
         why = "no worker took the job"
-        await self._wants.write(failed(want, now=self._clock(), reason=why), was=want)
+        await self._wants.write(failed(want, now=self._clock(), reason=why), was=want, epoch=epoch)
 
-    async def _dispatch(self, want: Want, decided: Plan, seen: Seen) -> Look:
+    async def _dispatch(self, want: Want, decided: Plan, seen: Seen, epoch: int) -> Look:
         if (why := self._admission.enter(want)) is not None:
             waiting = change(want, State.WAITING, why, self._clock())
-            if not await self._wants.write(waiting, was=want):
+            if not await self._wants.write(waiting, was=want, epoch=epoch):
                 self._admission.leave(want)  # stopped meanwhile, say: nobody may wait behind it
                 return Look(due=self._clock())
             return Look(due=decided.due)
@@ -283,7 +335,7 @@ class Reconciler:
         # Written before the call: after a kill in between, the gate tells the two dispatches apart.
         sent = change(pinned, State.DISPATCHED, "LiveKit was asked for the agent", now)
         sent = replace(sent, dispatched_at=now)
-        if not await self._wants.write(sent, was=want):
+        if not await self._wants.write(sent, was=want, epoch=epoch):
             self._admission.leave(want)
             return Look(due=now)
         if want.lacking_since:
@@ -306,28 +358,32 @@ class Reconciler:
         if isinstance(room, Unknown):
             return room
         self._note(want.room, replace(seen, room=room, at=self._clock()))
-        return replace(want, sid=room.sid, node=self._workers.capacity().node_id)
+        return replace(want, sid=room.sid, node=self._fleet.node(want))
 
-    async def _dismiss(self, claim: Claim, seen: Seen) -> Look:
+    async def _dismiss(self, claim: Claim, seen: Seen, epoch: int) -> Look:
         """A claim whose want has ended: its job leaves the room."""
         now = self._clock()
         listed = any(p.identity == claim.identity for p in seen.participants)
-        if not self._alive(claim):
+        runs = await self._runs(claim, seen)
+        if isinstance(runs, Unknown):
+            return Look(unknown=runs.why)
+        if not runs:
             removal = await self._remove(claim.room, RemoveParticipant(claim.identity, "ghost"))
             if removal is not None:
                 return removal
-            await self._store.release(claim.job_id)
+            await self._jobs.end(claim, End.ENDED, now, epoch=epoch)
             return Look(due=now)
         in_room = claim.stage in {Stage.CONNECTED, Stage.OPEN, Stage.SPENT}
         if in_room and not listed:  # it was put out with its room, and is about to tell
-            await self._mark(claim, stage=Stage.LEAVING, since=now + ROOM_GONE_GRACE - LEAVE_TIMEOUT)
+            since = now + ROOM_GONE_GRACE - LEAVE_TIMEOUT
+            await self._mark(claim, epoch, stage=Stage.LEAVING, since=since)
             return Look(due=now + ROOM_GONE_GRACE)
         for action in leave(claim, now):
             match action:
                 case EndJob():
-                    self._workers.end(action.job_id, kill=action.kill)
+                    self._end(action)
                 case MarkLeaving():
-                    await self._mark(claim, stage=Stage.LEAVING, since=now)
+                    await self._mark(claim, epoch, stage=Stage.LEAVING, since=now)
                 case RemoveParticipant():
                     await self._remove(claim.room, action)
         return Look(due=now + 1.0)

@@ -42,6 +42,10 @@ class Resync:
         """Whether LiveKit listed the room in the last comparison."""
         return room in self._listed
 
+    def clear(self) -> None:
+        """Another replica leads now."""
+        self._listed = {}
+
     async def run_once(self) -> str:
         """Wake every room whose state may have changed unheard. Returns "ok" or why nothing is known.
 

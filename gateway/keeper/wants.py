@@ -18,6 +18,9 @@ log = structlog.get_logger(__name__)
 
 FIRST_BACKOFF = 0.5
 LONGEST_BACKOFF = 30.0
+LATELY = 5.0
+"""Seconds for which a replica that does not lead remembers a want: by then the leader knows it."""
+ENDED_LATELY = 60.0
 
 
 def backoff(failures: int) -> float:
@@ -54,8 +57,11 @@ class Wants:
         self._announce = announce
         self._metrics = metrics
         self._clock = clock
-        self._states: dict[str, tuple[str, State]] = {}
-        """Room and state of each living want: which rooms matter, and the gauge."""
+        self._living: dict[str, tuple[Want, float]] = {}
+        """Each living want as last heard of, and when. The leader knows all of them; another replica what it
+        had to do with lately."""
+        self._ended: dict[str, tuple[Want, float]] = {}
+        """Wants that ended lately: should the store lose that, they stay ended."""
         self._rooms: Counter[str] = Counter()
         self._watchers: dict[str, set[anyio.Event]] = {}
         self._invited: dict[str, float] = {}
@@ -84,28 +90,49 @@ class Wants:
 
     def unsettled(self) -> set[str]:
         """Rooms with a want that has no working agent."""
-        return {room for room, state in self._states.values() if state is not State.JOINED}
+        return {want.room for want, _ in self._living.values() if want.state is not State.JOINED}
+
+    def known(self) -> list[Want]:
+        """The living wants as last heard of, and those that ended lately."""
+        return [want for books in (self._ended, self._living) for want, _ in books.values()]
 
     def note(self, want: Want) -> None:
         """Take a want's state into the books and wake those who wait for it."""
-        if (known := self._states.pop(want.id, None)) is not None:
-            room, state = known
-            self._metrics.rooms.labels(state.value).dec()
-            self._rooms[room] -= 1
-            if not self._rooms[room]:
-                del self._rooms[room]
-        if not want.state.ended:
-            self._states[want.id] = (want.room, want.state)
+        self._forget(want.id)
+        if want.state.ended:
+            self._ended[want.id] = want, self._clock()
+        else:
+            self._living[want.id] = want, self._clock()
             self._metrics.rooms.labels(want.state.value).inc()
             self._rooms[want.room] += 1
         for event in self._watchers.get(want.id, ()):
             event.set()
 
-    async def write(self, want: Want, *, was: Want) -> bool:
-        """Store a changed want. False: somebody else changed it first; look again."""
+    def keep_lately(self, now: float) -> None:
+        """Forget the living wants that were last heard of some time ago: another replica keeps them."""
+        for want_id in [i for i, (_, at) in self._living.items() if at < now - LATELY]:
+            self._forget(want_id)
+        self._invited.clear()
+
+    def forget_ended(self, now: float) -> None:
+        for want_id in [i for i, (_, at) in self._ended.items() if at < now - ENDED_LATELY]:
+            del self._ended[want_id]
+
+    def _forget(self, want_id: str) -> None:
+        if (known := self._living.pop(want_id, None)) is None:
+            return
+        want = known[0]
+        self._metrics.rooms.labels(want.state.value).dec()
+        self._rooms[want.room] -= 1
+        if not self._rooms[want.room]:
+            del self._rooms[want.room]
+
+    async def write(self, want: Want, *, was: Want, epoch: int | None = None) -> bool:
+        """Store a changed want. False: somebody else changed it first; look again. `epoch`: as the store
+        takes it, for what follows from an observation."""
         if want == was:
             return True
-        if not await self._store.update(want, was=was):
+        if not await self._store.update(want, was=was, epoch=epoch):
             return False
         self.note(want)
         if want.state is not was.state:

@@ -72,6 +72,13 @@ class WorkQueue:
         if (when := self._again.pop(key, None)) is not None:
             self.add(key, when)
 
+    def clear(self) -> None:
+        """Forget every key. Those in hand come back only when they are added again."""
+        self._due.clear()
+        self._again.clear()
+        self._heap.clear()
+        self._failures.clear()
+
     def fail(self, key: str) -> float:
         """Put the key off after a look that told nothing. Returns the delay in seconds."""
         failures = self._failures[key] = self._failures.get(key, 0) + 1

@@ -1,0 +1,104 @@
+"""This replica's own jobs against the store's books: after it was stopped or cut off, after the store lost
+its memory, and once in a while. Ends jobs whose room was given to another; tells the store what it lost.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import anyio
+import structlog
+
+from gateway.keeper.fleet import Fleet
+from gateway.keeper.jobs import Jobs
+from gateway.keeper.ports import Store, StoreUnavailable
+from gateway.keeper.wants import Wants
+from gateway.metrics import Metrics
+from pool.ports import JobEvent, JobEventKind, Workers
+
+log = structlog.get_logger(__name__)
+
+INTERVAL = 10.0
+STORE_RETRY = 0.5
+POLL = 0.05
+
+
+class Audit:
+    def __init__(
+        self, store: Store, fleet: Fleet, workers: Workers, jobs: Jobs, wants: Wants, metrics: Metrics
+    ) -> None:
+        self._store = store
+        self._fleet = fleet
+        self._workers = workers
+        self._jobs = jobs
+        self._wants = wants
+        self._metrics = metrics
+        self._doubt = anyio.Event()
+
+    def hurry(self) -> None:
+        """This replica may have been given up: look at once."""
+        self._doubt.set()
+
+    async def run(self) -> None:
+        """Audit until cancelled."""
+        while True:
+            with anyio.move_on_after(INTERVAL):
+                await self._doubt.wait()
+            self._doubt = anyio.Event()
+            try:
+                await self._end_unclaimed()
+                await self._give_up_jobless()
+            except StoreUnavailable:
+                await anyio.sleep(STORE_RETRY)
+                self._doubt.set()
+
+    async def restore(self) -> None:
+        """The store began a new generation: put back what this replica knows.
+
+        Raises StoreUnavailable.
+        """
+        held = [(c, w) for c, w in self._jobs.held.values() if self._workers.runs(c.job_id)]
+        wants = {want.id: want for _, want in held} | {want.id: want for want in self._wants.known()}
+        claims = [claim for claim, _ in held]
+        if wants or claims:
+            await self._store.restore(list(wants.values()), claims)
+            log.warning("store_restored", wants=len(wants), claims=len(claims))
+        self.hurry()  # somebody else's claim may have been there first
+
+    def cut_if_unsure(self, event: JobEvent) -> None:
+        """A job that has lost LiveKit while the store is out of reach: it may come back into a room that was
+        given to another meanwhile, and nobody here could tell."""
+        if event.kind is JobEventKind.RECONNECTING and self._fleet.cut_off:
+            log.warning("job_cut", livekit_job=event.job_id, why="neither the store nor LiveKit is reachable")
+            self._metrics.jobs_cut.labels("unsure").inc()
+            self._workers.end(event.job_id, kill=True)
+
+    async def _end_unclaimed(self) -> None:
+        suspects = [job_id for job_id in self._workers.inside() if await self._unclaimed(job_id)]
+        if not suspects:
+            return
+        await self._next_beat()  # should the store have lost the claims, they are back by then
+        for job_id in suspects:
+            if await self._unclaimed(job_id):
+                log.warning("job_cut", livekit_job=job_id, why="its claim is gone")
+                self._metrics.jobs_cut.labels("unclaimed").inc()
+                self._workers.end(job_id, kill=True)
+
+    async def _unclaimed(self, job_id: str) -> bool:
+        return await self._store.claim_of(job_id) is None and job_id in self._workers.inside()
+
+    async def _next_beat(self) -> None:
+        noticed = self._fleet.settled_at
+        while self._fleet.settled_at == noticed:  # noqa: ASYNC110  (two a second, and nobody else waits)
+            await anyio.sleep(POLL)
+
+    async def _give_up_jobless(self) -> None:
+        """A claim of ours without a job: the leader clears up after it."""
+        for job_id in list(self._jobs.held):
+            if self._workers.runs(job_id) or self._jobs.pending(job_id):
+                continue
+            claim = await self._store.claim_of(job_id)
+            if self._workers.runs(job_id) or self._jobs.pending(job_id):
+                continue
+            if claim is None or await self._store.advance(replace(claim, replica=""), was=claim):
+                self._jobs.held.pop(job_id, None)

@@ -1,0 +1,152 @@
+"""The replicas that share the store, as this one knows them: who lives, who leads, what they can take.
+
+Makes no call: `Heart` feeds it. With one replica it is that replica.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from gateway.keeper.model import Pulse, Replica, Want
+from gateway.keeper.ports import LEASE, Clock
+from pool.ports import Workers
+
+MARGIN = 0.5
+"""Seconds before the lease lapses in which the leader begins nothing any more."""
+GAP = 1.5
+"""Seconds between two heartbeats of our own after which the others' are not judged: the store was away for
+them as well."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Strength:
+    """What the workers of one agent name can take, all replicas together."""
+
+    slots: int = 0
+    busy: int = 0
+    free: int = 0
+    registered: bool = False
+    """At least one worker is registered with LiveKit."""
+    draining: bool = False
+    """All of them are about to end."""
+
+
+class Fleet:
+    def __init__(self, replica_id: str, host: str, workers: Workers, clock: Clock) -> None:
+        self.id = replica_id
+        self.host = host
+        self.sees_livekit = False
+        self.settled_at = -math.inf
+        """When the last heartbeat was sent that came back, and after which the store knew all that this
+        replica knows."""
+        self._workers = workers
+        self._clock = clock
+        self._others: dict[str, Replica] = {}
+        self._lapsed: set[str] = set()
+        self._epoch: int | None = None
+        self._lease_until = -math.inf
+        self._beaten_at = -math.inf
+        self._judges_from = -math.inf
+
+    # ---- fed by the heart
+
+    def me(self) -> Replica:
+        return Replica(
+            id=self.id,
+            host=self.host,
+            agent=self._workers.agent,
+            capacity=self._workers.capacity(),
+            sees_livekit=self.sees_livekit,
+        )
+
+    def take(self, pulse: Pulse, sent_at: float) -> None:
+        """A heartbeat came back; it was sent at that time."""
+        if sent_at - self._beaten_at > GAP and self._others:
+            self._judges_from = sent_at + LEASE
+        self._beaten_at = sent_at
+        self._others = {r.id: r for r in pulse.replicas if r.id != self.id}
+        old = pulse.now - LEASE
+        judges = sent_at >= self._judges_from
+        self._lapsed = {r.id for r in self._others.values() if r.beat_at < old} if judges else set()
+        leads = pulse.leader == self.id
+        self._epoch = pulse.epoch if leads else None
+        self._lease_until = sent_at + LEASE - MARGIN if leads else -math.inf
+
+    def hear(self, replica: Replica) -> None:
+        """Another replica's capacity has changed."""
+        if replica.id != self.id and replica.id in self._others:
+            self._others[replica.id] = replica
+
+    # ---- who leads
+
+    @property
+    def epoch(self) -> int | None:
+        """Under which this replica leads now; None when it does not, or cannot be sure."""
+        return self._epoch if self._clock() < self._lease_until else None
+
+    @property
+    def should_lead(self) -> bool:
+        """Whether this replica is fit to lead, or nobody is fitter."""
+        fit = self.sees_livekit and not self._workers.capacity().draining
+        return fit or not any(
+            r.sees_livekit and not r.capacity.draining and r.id not in self._lapsed
+            for r in self._others.values()
+        )
+
+    @property
+    def alone(self) -> bool:
+        return not self._others
+
+    @property
+    def cut_off(self) -> bool:
+        """The store has not answered for so long that others must take this replica for lapsed."""
+        return self._clock() - self._beaten_at > LEASE
+
+    # ---- who lives
+
+    def alive(self, replica_id: str) -> bool:
+        """Whether a replica has not lapsed; one that nobody knows (any more) has."""
+        if replica_id == self.id:
+            return True
+        if replica_id not in self._others:
+            return self._clock() < self._judges_from
+        return replica_id not in self._lapsed
+
+    @property
+    def lapsed(self) -> frozenset[str]:
+        return frozenset(self._lapsed)
+
+    # ---- what they can take
+
+    def serves(self, agent: str) -> bool:
+        """Whether the agent's name is one of ours: some replica's pool has it, or had it lately."""
+        return agent == self._workers.agent or any(r.agent == agent for r in self._others.values())
+
+    def strength(self, agent: str) -> Strength:
+        capacities = [r.capacity for r in self._living() if r.agent == agent]
+        taking = [c for c in capacities if c.registered and not c.draining]
+        return Strength(
+            slots=sum(c.slots for c in taking),
+            busy=sum(c.running + c.starting for c in taking),
+            free=sum(c.free for c in taking),
+            registered=any(c.registered for c in capacities),
+            draining=bool(capacities) and all(c.draining for c in capacities),
+        )
+
+    def node(self, want: Want) -> str:
+        """The LiveKit node that the want was pinned under, while a worker is registered there; else another
+        one; "" while no worker is registered. Another one than the want's tells that LiveKit (or that node
+        of it) has restarted (facts 80, 84)."""
+        nodes = self.nodes()
+        return want.node if want.node in nodes else min(nodes, default="")
+
+    def nodes(self) -> frozenset[str]:
+        return frozenset(r.capacity.node_id for r in self._living() if r.capacity.node_id)
+
+    def _living(self) -> Iterator[Replica]:
+        yield self.me()
+        for replica in self._others.values():
+            if replica.id not in self._lapsed:
+                yield replica

@@ -1,0 +1,130 @@
+"""The heartbeat of this replica: tells the store that it lives, learns who leads, and notices when the store
+has lost what it had. Decides nothing about rooms.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+
+import anyio
+import structlog
+
+from gateway.keeper.fleet import Fleet
+from gateway.keeper.model import Pulse, Unknown
+from gateway.keeper.ports import LEASE, Clock, LiveKit, Store, StoreUnavailable
+from gateway.metrics import Metrics
+
+log = structlog.get_logger(__name__)
+
+BEAT = 0.5
+"""Seconds between heartbeats; one also goes out when this replica's capacity changes."""
+QUICKEST = 0.02
+LIVEKIT_CHECK = 2.0
+LIVEKIT_GONE = 6.0
+"""Seconds without an answer after which a replica does not see LiveKit."""
+
+
+class Heart:
+    """Calls `gained(epoch)` when this replica becomes the leader, `lost()` when it is not any more,
+    `emptied()` when the store has begun a new generation, and `doubted()` when this replica may have been
+    given up: it was stopped, or cut off."""
+
+    def __init__(
+        self,
+        store: Store,
+        livekit: LiveKit,
+        fleet: Fleet,
+        metrics: Metrics,
+        clock: Clock,
+        *,
+        gained: Callable[[int], None],
+        lost: Callable[[], None],
+        emptied: Callable[[], Awaitable[None]],
+        doubted: Callable[[], None],
+    ) -> None:
+        self._store = store
+        self._livekit = livekit
+        self._fleet = fleet
+        self._metrics = metrics
+        self._clock = clock
+        self._gained, self._lost, self._emptied, self._doubted = gained, lost, emptied, doubted
+        self._early = anyio.Event()
+        self._epoch: int | None = None
+        self.leader = ""
+        """Who leads, as of the last heartbeat; "" for nobody."""
+        self._last = 0.0
+        self.generation = ""
+        """The store's, once everything that we know was put back into it."""
+        self.fault = "no heartbeat yet"
+        """Why the store cannot be used; "" when it answers."""
+        self.livekit_fault = "LiveKit was not asked yet"
+
+    async def run(self) -> None:
+        """Beat until cancelled."""
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(self._check_livekit, name="keeper-livekit-check")
+            tasks.start_soon(self._beat, name="keeper-heart")
+
+    def hurry(self) -> None:
+        """The others should know of this replica's capacity at once."""
+        if not self._fleet.alone:
+            self._early.set()
+
+    async def _beat(self) -> None:
+        while True:
+            sent = self._clock()
+            try:
+                pulse = await self._store.beat(self._fleet.me(), lead=self._fleet.should_lead)
+                await self._take(pulse, sent)
+                self.fault = ""
+            except StoreUnavailable as fault:
+                if not self.fault:
+                    log.error("store_unavailable", why=str(fault))
+                self.fault = str(fault)
+            self._mind_the_lead()
+            await anyio.sleep(QUICKEST)
+            with anyio.move_on_after(BEAT - QUICKEST):
+                await self._early.wait()
+            self._early = anyio.Event()
+
+    async def _take(self, pulse: Pulse, sent: float) -> None:
+        gap, self._last = sent - self._last, sent
+        lapsed = self._fleet.lapsed
+        self._fleet.take(pulse, sent)
+        for replica in self._fleet.lapsed - lapsed:
+            log.warning("replica_lapsed", replica=replica)
+            self._metrics.replicas_lapsed.inc()
+        if pulse.leader != self.leader:
+            log.info("leader_is", leader=pulse.leader, epoch=pulse.epoch, me=self._fleet.id)
+            self.leader = pulse.leader
+        if pulse.generation != self.generation:
+            if self.generation:
+                log.warning("store_lost_its_memory", was=self.generation, now=pulse.generation)
+            await self._emptied()
+            self.generation = pulse.generation
+        self._fleet.settled_at = sent
+        if gap > LEASE:
+            self._doubted()
+
+    def _mind_the_lead(self) -> None:
+        epoch = self._fleet.epoch
+        if epoch == self._epoch:
+            return
+        had, self._epoch = self._epoch, epoch
+        self._metrics.leading.set(epoch is not None)
+        if had is not None:
+            self._lost()
+        if epoch is not None:
+            self._gained(epoch)
+
+    async def _check_livekit(self) -> None:
+        """Whether LiveKit answers this replica at all: one whose clock is off, say, gets 401s (fact 85)."""
+        answered_at = self._clock() - LIVEKIT_GONE
+        while True:
+            answer = await self._livekit.rooms(["roomkeeper-probe"])
+            if isinstance(answer, Unknown):
+                self.livekit_fault = answer.why
+            else:
+                self.livekit_fault, answered_at = "", self._clock()
+            self._fleet.sees_livekit = self._clock() - answered_at < LIVEKIT_GONE
+            await anyio.sleep(LIVEKIT_CHECK)

@@ -1,0 +1,176 @@
+"""The leader's work: passes over rooms that are due, and the resync. Idle in a replica that does not lead.
+
+What makes a room due comes from elsewhere; what is done about it is the reconciler's.
+"""
+
+from __future__ import annotations
+
+import anyio
+import structlog
+
+from gateway.keeper.admission import Admission
+from gateway.keeper.fleet import Fleet
+from gateway.keeper.model import State
+from gateway.keeper.ports import Clock, LeaseLost, Store, StoreUnavailable
+from gateway.keeper.reconcile import Reconciler
+from gateway.keeper.resync import Resync
+from gateway.keeper.wants import Wants
+from gateway.keeper.workqueue import WorkQueue
+from gateway.metrics import Metrics
+from gateway.settings import KeeperSettings
+
+log = structlog.get_logger(__name__)
+
+PASSES_AT_ONCE = 16
+"""Rooms that are looked at side by side. A pass is a few calls of some milliseconds each."""
+STORE_RETRY = 0.2
+
+
+class Lead:
+    def __init__(
+        self,
+        *,
+        store: Store,
+        fleet: Fleet,
+        queue: WorkQueue,
+        wants: Wants,
+        admission: Admission,
+        reconciler: Reconciler,
+        resync: Resync,
+        settings: KeeperSettings,
+        metrics: Metrics,
+        clock: Clock,
+    ) -> None:
+        self._store = store
+        self._fleet = fleet
+        self._queue = queue
+        self._wants = wants
+        self._admission = admission
+        self._reconciler = reconciler
+        self._resync = resync
+        self._settings = settings
+        self._metrics = metrics
+        self._clock = clock
+        self._changed = anyio.Event()
+        self._taken_up: int | None = None
+        """The epoch of the lead that was taken up."""
+        self.store_fault = ""
+        self.compared_at = 0.0
+        """When the last comparison with LiveKit ended; 0 for never."""
+        self.comparison = "not compared with LiveKit yet"
+        """How it went: "ok", or why nothing is known."""
+
+    def gained(self, epoch: int) -> None:
+        self._changed.set()
+
+    def lost(self) -> None:
+        """Nothing of what this replica kept in mind as the leader holds any more."""
+        self._taken_up = None
+        self._queue.clear()
+        self._admission.clear()
+        self._wants.keep_lately(self._clock())
+        self._reconciler.clear()
+        self._resync.clear()
+        self._changed.set()
+
+    async def run(self) -> None:
+        """Work until cancelled."""
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(self._resync_forever, name="keeper-resync")
+            tasks.start_soon(self._work, name="keeper-work")
+
+    # ---- taking up, and comparing -------------------------------------------------------------------
+
+    async def _resync_forever(self) -> None:
+        while True:
+            epoch = self._fleet.epoch
+            wait = self._settings.resync_interval
+            try:
+                if epoch is not None and self._taken_up != epoch:
+                    await self._take_up(epoch)
+                if epoch is not None:
+                    await self._compare()
+            except StoreUnavailable as fault:
+                self._store_is_away(fault)
+                wait = STORE_RETRY if self._taken_up != epoch else wait
+            with anyio.move_on_after(wait):
+                await self._changed.wait()
+            self._changed = anyio.Event()
+
+    async def _take_up(self, epoch: int) -> None:
+        """Go on where the leader before this one stopped."""
+        living = await self._store.living()
+        for want in living:
+            self._wants.note(want)
+            if want.state is not State.JOINED and not want.needs_person:
+                self._admission.queue(want)  # keeps its place in line
+            self._queue.add(want.room)
+        for claim in await self._store.all_claims():
+            self._queue.add(claim.room)
+        for invitation in await self._store.invitations():
+            self._wants.invite(invitation.room, invitation.expires_at)
+        self._taken_up = epoch
+        log.info("rooms_taken_up", wants=len(living), epoch=epoch)
+
+    async def _compare(self) -> None:
+        started = self._clock()
+        self.comparison = await self._resync.run_once()
+        await self._store.forget_ended(started - self._settings.keep_ended)
+        self.store_fault = ""
+        self.compared_at = self._clock()
+        self._metrics.resyncs.observe(self.compared_at - started)
+        if self.comparison != "ok":
+            log.warning("resync_unknown", why=self.comparison)
+            return
+        self._reconciler.forget_ended(self._resync.lists)
+
+    # ---- passes -------------------------------------------------------------------------------------
+
+    async def _work(self) -> None:
+        hands = anyio.CapacityLimiter(PASSES_AT_ONCE)
+        async with anyio.create_task_group() as passes:
+            while True:
+                await hands.acquire_on_behalf_of(token := object())
+                room = await self._queue.get()
+                self._metrics.queue_depth.set(len(self._queue))
+                passes.start_soon(self._look, room, hands, token, name="keeper-pass")
+
+    async def _look(self, room: str, hands: anyio.CapacityLimiter, token: object) -> None:
+        """One pass, whatever happens in it."""
+        try:
+            # The epoch of now, for all that this pass writes: a leader that was stopped in the middle of it
+            # and leads again when it wakes up must not write what it saw before.
+            if (epoch := self._fleet.epoch) is not None:
+                await self._pass(room, epoch)
+        except StoreUnavailable as fault:
+            self._metrics.passes.labels("failed").inc()
+            self._queue.fail(room)
+            self._store_is_away(fault)
+        except LeaseLost:
+            self._metrics.stale_writes.inc()
+            log.warning("stale_write_refused", room=room, epoch=epoch)
+        except Exception:  # a task's root: one room's fault must not stop the others
+            self._metrics.passes.labels("failed").inc()
+            self._queue.fail(room)
+            log.exception("pass_failed", room=room)
+        finally:
+            self._queue.done(room)
+            hands.release_on_behalf_of(token)
+
+    async def _pass(self, room: str, epoch: int) -> None:
+        look = await self._reconciler.reconcile(room, epoch)
+        self.store_fault = ""
+        if look.unknown:
+            self._metrics.passes.labels("unknown").inc()
+            delay = self._queue.fail(room)
+            log.warning("room_unknown", room=room, why=look.unknown, again_in_s=round(delay, 2))
+        else:
+            self._metrics.passes.labels("ok").inc()
+            self._queue.succeed(room)
+        if look.due is not None:
+            self._queue.add(room, look.due)
+
+    def _store_is_away(self, fault: StoreUnavailable) -> None:
+        if not self.store_fault:
+            log.error("store_unavailable", why=str(fault))
+        self.store_fault = str(fault)
