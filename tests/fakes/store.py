@@ -30,6 +30,7 @@ class MemoryLink:
     def __init__(self, world: World, *, seed: int = 0) -> None:
         self._world = world
         self._rng = random.Random(seed)
+        self._me = ""
         self._cut = False
         self.latency = 0.0005
         """Seconds that a step takes, on average."""
@@ -99,6 +100,7 @@ class MemoryLink:
         return await self._step(lambda: self._world.invitations(room))
 
     async def beat(self, me: Replica, *, lead: bool) -> Pulse:
+        self._me = me.id
         return await self._step(lambda: self._world.beat(me, lead))
 
     async def retire(self, replica_id: str) -> None:
@@ -129,6 +131,7 @@ class MemoryLink:
         self._check()
         if self.fails():
             raise StoreUnavailable("the store failed")
+        self._world.speaker = self._me
         result = work()
         if self.loses():
             raise StoreUnavailable("the store's answer was lost")

@@ -53,6 +53,8 @@ class World:
         self.clock = clock
         self.lease = lease
         self.away = False
+        self.speaker = ""
+        """The replica whose step it is: as the leader it needs no note of what it does itself."""
         self.stale_writes = 0
         """Writes that were refused because another replica leads by now."""
         self._journal: deque[tuple[float, Callable[[], object]]] = deque()
@@ -221,7 +223,7 @@ class World:
     def invite(self, invitation: Invitation) -> None:
         key = (invitation.identity, invitation.agent)
         self._put_inner(self._guests, invitation.room, key, invitation)
-        self.send(LEADER, [Guests(invitation.room, invitation.expires_at)])
+        self._tell_leader(Guests(invitation.room, invitation.expires_at))
 
     def invitations(self, room: str | None) -> list[Invitation]:
         rooms = self._guests.values() if room is None else [self._guests.get(room, {})]
@@ -239,8 +241,8 @@ class World:
         self._put(self._replicas, me.id, me)
         self._lead(me.id, lead, now)
         self._forget_silent(now)
-        if before is None or before.capacity != me.capacity:
-            self.send(LEADER, [Here(me)])
+        if before is None or replace(before, beat_at=now) != me:
+            self._tell_leader(Here(me))
         return Pulse(
             now=now,
             generation=str(self._generations),
@@ -275,7 +277,12 @@ class World:
 
     def restore(self, wants: Iterable[Want], claims: Iterable[Claim]) -> None:
         for want in wants:
-            if want.id not in self._wants and self._living_of(want.room, want.agent) is None:
+            stored = self._wants.get(want.id)
+            if stored is None:
+                missing = self._living_of(want.room, want.agent) is None
+            else:
+                missing = want.state.ended and not stored.state.ended and stored.asked_at <= want.asked_at
+            if missing:
                 self._put_want(want)
                 self._look(want.room)
         for claim in claims:
@@ -307,7 +314,11 @@ class World:
 
     def _look(self, room: str, epoch: int | None = None) -> None:
         if epoch is None:
-            self.send(LEADER, [Look(room)])
+            self._tell_leader(Look(room))
+
+    def _tell_leader(self, note: Note) -> None:
+        if self._leader_at(self.clock()) != self.speaker:
+            self.send(LEADER, [note])
 
     def _begin_generation_if_another(self) -> None:
         if self._lost_something:
