@@ -109,6 +109,13 @@ class FakePool:
     def runs(self, job_id: str) -> bool:
         return job_id in self.jobs
 
+    def inside(self) -> list[str]:
+        return [
+            i
+            for i, job in self.jobs.items()
+            if job.launched and (job.connection is None or job.connection.link is not Link.LEFT)
+        ]
+
     def end(self, job_id: str, *, kill: bool = False) -> None:
         job = self.jobs.get(job_id)
         if job is None:

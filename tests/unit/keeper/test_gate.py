@@ -107,7 +107,7 @@ async def test_a_claim_that_is_over_is_not_confirmed(how: str) -> None:
     if how == "leaving":
         held = await desk.store.claim_of("j1")
         assert held is not None
-        await desk.store.advance(replace(held, stage=Stage.LEAVING))
+        await desk.store.advance(replace(held, stage=Stage.LEAVING), was=held)
     elif how == "stopped":
         await desk.keeper.stop_agent("r", AGENT)
     else:

@@ -10,7 +10,7 @@ import msgspec
 import pytest
 
 from gateway.keeper.model import Ask, Invitation, State
-from gateway.keeper.ports import StoreUnavailable
+from gateway.keeper.ports import LEASE, StoreUnavailable
 from gateway.settings import KeeperSettings
 from tests.fakes.livekit_parts import Call, Fault
 from tests.unit.keeper.site import AGENT, a_site
@@ -177,8 +177,8 @@ async def test_a_gateway_killed_with_calls_running_replaces_its_ghosts() -> None
             site.person()
             await site.ask()
             first = await site.served()
-        async with site.running():
-            await site.until(lambda: site.observer.agents("r") not in ([first], []), within=3)
+        async with site.running():  # it leads when the lease of the one before has lapsed
+            await site.until(lambda: site.observer.agents("r") not in ([first], []), within=LEASE + 3)
             assert site.observer.most["r"] == 1
 
 

@@ -233,10 +233,7 @@ def restart_is_room_end(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def deafness_ignored(monkeypatch: pytest.MonkeyPatch) -> None:
-    async def nothing(self: keeper_jobs.Jobs, claim: Claim, reason: str, now: float) -> None:
-        return None
-
-    monkeypatch.setattr(keeper_jobs.Jobs, "_session_closed", nothing)
+    monkeypatch.setattr(keeper_jobs, "closed", lambda claim, reason, now: claim)
 
 
 def every_end_is_a_death(monkeypatch: pytest.MonkeyPatch) -> None:

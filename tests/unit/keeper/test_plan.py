@@ -214,12 +214,13 @@ def test_a_dispatch_that_nobody_claimed_in_time_is_lost() -> None:
 def test_a_job_that_comes_no_further_is_killed_at_its_limit(stage: Stage, limit: float) -> None:
     """Corpses and frozen processes (facts 63, 74)."""
     before = plan(situation(claim=claim(stage, since=NOW - limit + 0.1)), RULES)
-    after = plan(situation(claim=claim(stage, since=NOW - limit)), RULES)
+    late = claim(stage, since=NOW - limit)
+    after = plan(situation(claim=late), RULES)
     assert list(before.actions) == []
     if stage is Stage.ACCEPTED:  # there is no process yet
-        assert after.actions == [EndJob("j1"), Release("j1", End.LOST)]
+        assert after.actions == [EndJob(late), Release(late, End.LOST)]
     else:
-        assert after.actions == [EndJob("j1", kill=True)]
+        assert after.actions == [EndJob(late, kill=True)]
 
 
 def test_a_claim_without_a_process_is_released_after_its_ghost_is_gone() -> None:
