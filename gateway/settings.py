@@ -119,12 +119,23 @@ class PoolSettings:
 
 @dataclass(frozen=True, kw_only=True)
 class StoreSettings:
-    """Where wants and claims are kept."""
+    """Where wants and claims are kept: in a file, for one process; in Redis or Valkey, for several."""
 
     path: Path = Path("roomkeeper.db")
-    """`ROOMKEEPER_STORE`: the SQLite file, in the working directory by default."""
+    """`ROOMKEEPER_STORE` as a path: the SQLite file, in the working directory by default."""
+    url: str = field(default="", repr=False)
+    """`ROOMKEEPER_STORE` as a URL, `redis://[user:password@]host[:port][/db]` (rediss, valkey, valkeys too);
+    "" for the file."""
     full_sync: bool = False
-    """`ROOMKEEPER_STORE_SYNC=full`: survive a power cut as well, not only a kill."""
+    """`ROOMKEEPER_STORE_SYNC=full`: the file survives a power cut as well, not only a kill."""
+
+    @property
+    def shown(self) -> str:
+        """Where it is, without user and password."""
+        if not self.url:
+            return str(self.path)
+        parts = urlsplit(self.url)
+        return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -169,6 +180,24 @@ def _url(text: str) -> str:
     if parts.scheme not in {"ws", "wss", "http", "https"} or not parts.hostname:
         raise ValueError("must be a ws://, wss://, http:// or https:// URL")
     return text.rstrip("/")
+
+
+def _store(text: str) -> Path | str:
+    """A path, or a URL of Redis. The text never appears in a fault: there may be a password in it."""
+    scheme, is_url, _ = text.partition("://")
+    if not is_url:
+        return Path(text)
+    what = "must be a file's path, or redis://[user:password@]host[:port][/db]"
+    if scheme not in {"redis", "rediss", "valkey", "valkeys"}:
+        raise ValueError(f"{what} (rediss, valkey and valkeys too)")
+    try:
+        parts = urlsplit(text)
+        well_formed = bool(parts.hostname) and (parts.port or 6379) > 0
+    except ValueError:
+        raise ValueError(f"{what}; in a password, write / @ : # ? % as %2F and so on") from None
+    if not well_formed or not re.fullmatch(r"(/\d{0,5})?", parts.path) or parts.query or parts.fragment:
+        raise ValueError(f"{what}, db being a number; in a password, write / @ : # ? % as %2F and so on")
+    return text
 
 
 def _http_url(text: str) -> str:
@@ -247,6 +276,7 @@ def read(env: Mapping[str, str], *, dev: bool, **overrides: object) -> Settings:
     """
     reader = _Reader({**env, **_as_variables(overrides)})
     get = reader.get
+    store = get("ROOMKEEPER_STORE", _store, StoreSettings.path)
     settings = Settings(
         dev=dev,
         livekit=LiveKitSettings(
@@ -279,7 +309,8 @@ def read(env: Mapping[str, str], *, dev: bool, **overrides: object) -> Settings:
             drain_timeout=get("ROOMKEEPER_DRAIN_TIMEOUT", _number(0, 86400), 0.0 if dev else 3600.0),
         ),
         store=StoreSettings(
-            path=get("ROOMKEEPER_STORE", Path, StoreSettings.path),
+            path=store if isinstance(store, Path) else StoreSettings.path,
+            url=store if isinstance(store, str) else "",
             full_sync=get("ROOMKEEPER_STORE_SYNC", _one_of("normal", "full"), "normal") == "full",
         ),
         log_level=get("ROOMKEEPER_LOG_LEVEL", _one_of("debug", "info", "warning", "error"), "info"),

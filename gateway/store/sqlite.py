@@ -1,54 +1,47 @@
 """The store in one SQLite file: for one process at a time, durable against a kill.
 
 WAL with `synchronous=NORMAL`: what was written survives a kill of the process, not a power cut (`FULL` does).
-Every step is one transaction on one connection, in a thread of its own, one after the other. The file is
-held by a lock, so that a second process fails with words instead of sharing it.
+Every step is one transaction on one connection, in a thread of its own, one after the other. The one replica
+always leads, under epoch 1, so nobody has to be told of what it does: its inbox holds what it sends itself.
 """
 
 from __future__ import annotations
 
-import fcntl
 import functools
-import os
 import sqlite3
 import threading
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from collections import deque
+from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import replace
-from pathlib import Path
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
 import anyio
 import anyio.to_thread
-import msgspec
 
-from gateway.errors import StoreLocked
-from gateway.keeper.model import Ask, Claim, Invitation, Want
-from gateway.keeper.ports import Clock, StoreUnavailable
+from gateway.keeper.model import Ask, Claim, Invitation, Pulse, Replica, Want
+from gateway.keeper.notes import Note
+from gateway.keeper.ports import LEADER, Clock, LeaseLost, StoreUnavailable
 from gateway.settings import StoreSettings
+from gateway.store.rows import (
+    overdue_end,
+    read_claim,
+    read_invitation,
+    read_want,
+    renewed,
+    replaced,
+    waiting_since,
+    write,
+)
+from gateway.store.sqlite_file import open_file
 
 P = ParamSpec("P")
 R = TypeVar("R")
 
-_SCHEMA = """
-CREATE TABLE IF NOT EXISTS wants (
-  id TEXT PRIMARY KEY, room TEXT NOT NULL, agent TEXT NOT NULL, alive INTEGER NOT NULL,
-  created_at REAL NOT NULL, changed_at REAL NOT NULL, body BLOB NOT NULL) STRICT;
-CREATE UNIQUE INDEX IF NOT EXISTS one_living_want ON wants (room, agent) WHERE alive;
-CREATE INDEX IF NOT EXISTS wants_of_room ON wants (room, created_at);
-CREATE INDEX IF NOT EXISTS ended_wants ON wants (changed_at) WHERE NOT alive;
-CREATE TABLE IF NOT EXISTS claims (
-  job_id TEXT PRIMARY KEY, room TEXT NOT NULL, agent TEXT NOT NULL, body BLOB NOT NULL,
-  UNIQUE (room, agent)) STRICT;
-CREATE TABLE IF NOT EXISTS invitations (
-  room TEXT NOT NULL, identity TEXT NOT NULL, agent TEXT NOT NULL, expires_at REAL NOT NULL,
-  body BLOB NOT NULL, PRIMARY KEY (room, identity, agent)) STRICT;
-"""
-
-_want = msgspec.json.Decoder(Want).decode
-_claim = msgspec.json.Decoder(Claim).decode
-_invitation = msgspec.json.Decoder(Invitation).decode
-_body = msgspec.json.Encoder().encode
+EPOCH = 1
+RECEIVE = 1.0
+"""Seconds that `receive` waits for a first note."""
+INBOX = 10_000
 
 
 @asynccontextmanager
@@ -59,38 +52,8 @@ async def open_store(settings: StoreSettings, clock: Clock) -> AsyncIterator[Sql
         StoreLocked: another process has it.
         StoreUnavailable: the file cannot be opened, or is no store of ours.
     """
-    with _locked(settings.path):
-        try:
-            db = sqlite3.connect(settings.path, isolation_level=None, check_same_thread=False)
-            db.execute("PRAGMA journal_mode=WAL")
-            db.execute(f"PRAGMA synchronous={'FULL' if settings.full_sync else 'NORMAL'}")
-            db.executescript(_SCHEMA)
-        except sqlite3.Error as fault:
-            raise StoreUnavailable(f"cannot open the store {settings.path}: {fault}") from fault
-        try:
-            yield SqliteStore(db, clock)
-        finally:
-            db.close()
-
-
-@contextmanager
-def _locked(path: Path) -> Iterator[None]:
-    """Hold the store's lock. The kernel lets go of it when the process dies, however it dies."""
-    try:
-        lock = os.open(f"{path}.lock", os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
-    except OSError as fault:
-        raise StoreUnavailable(f"cannot open the store {path}: {fault.strerror}") from fault
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        os.close(lock)
-        raise StoreLocked(
-            f"another roomkeeper uses the store {path}: stop it, or give this one its own ROOMKEEPER_STORE"
-        ) from None
-    try:
-        yield
-    finally:
-        os.close(lock)
+    with open_file(settings) as (db, file_id):
+        yield SqliteStore(db, clock, generation=file_id)
 
 
 def _step(
@@ -125,28 +88,30 @@ def _step(
 class SqliteStore:
     """Implements `gateway.keeper.ports.Store`. Made by `open_store`."""
 
-    def __init__(self, db: sqlite3.Connection, clock: Clock) -> None:
+    def __init__(self, db: sqlite3.Connection, clock: Clock, *, generation: str) -> None:
         self.db = db
         self.one_at_a_time = anyio.CapacityLimiter(1)
         self.in_step = threading.Lock()
         self._clock = clock
+        self._generation = generation
+        self._me = ""
+        self._inbox: deque[Note] = deque(maxlen=INBOX)
+        self._arrived = anyio.Event()
+
+    def clock(self) -> float:
+        return self._clock()
 
     # ---- wants --------------------------------------------------------------------------------------
 
     @_step
-    def ask(self, ask: Ask, *, fresh: Want) -> tuple[Want, bool]:
-        row = self._one("SELECT body FROM wants WHERE room = ? AND agent = ? AND alive", ask.room, ask.agent)
-        if row is None:
+    def ask(self, ask: Ask, *, fresh: Want, epoch: int | None = None) -> tuple[Want, bool]:
+        _fence(epoch)
+        want = self._living(ask.room, ask.agent)
+        if want is None:
             self._insert(fresh)
             return fresh, False
-        want = _want(row)
-        renewed = replace(
-            want,
-            asked_at=max(want.asked_at, fresh.asked_at),
-            metadata=fresh.metadata or want.metadata,
-        )
-        self._overwrite(renewed)
-        return renewed, True
+        self._overwrite(again := renewed(want, fresh))
+        return again, True
 
     @_step
     def want(self, want_id: str) -> Want | None:
@@ -154,38 +119,39 @@ class SqliteStore:
 
     @_step
     def wants(self, room: str) -> list[Want]:
-        rows = self.db.execute("SELECT body FROM wants WHERE room = ? ORDER BY created_at", (room,))
-        latest = {want.agent: want for want in map(_want, (row[0] for row in rows))}
-        return list(latest.values())
+        rows = self.db.execute("SELECT body FROM wants WHERE room = ? ORDER BY alive, created_at", (room,))
+        latest = {want.agent: want for want in map(read_want, (row[0] for row in rows))}
+        return sorted(latest.values(), key=lambda want: want.created_at)
 
     @_step
     def living(self) -> list[Want]:
-        rows = self.db.execute("SELECT body FROM wants WHERE alive ORDER BY created_at")
-        return [_want(row[0]) for row in rows]
+        return self._many("SELECT body FROM wants WHERE alive ORDER BY created_at")
 
     @_step
     def recent(self, limit: int = 1000) -> list[Want]:
-        rows = self.db.execute(
-            "SELECT body FROM wants ORDER BY alive DESC, changed_at DESC LIMIT ?", (limit,)
+        newest = self._many("SELECT body FROM wants WHERE alive ORDER BY created_at DESC LIMIT ?", limit)
+        return newest + self._many(
+            "SELECT body FROM wants WHERE NOT alive ORDER BY changed_at DESC LIMIT ?", limit - len(newest)
         )
-        return [_want(row[0]) for row in rows]
 
     @_step
-    def update(self, want: Want, *, was: Want) -> bool:
-        stored = self._want(want.id)
-        if stored is None or replace(stored, asked_at=was.asked_at, metadata=was.metadata) != was:
-            return False
-        if want.state.ended and stored.asked_at > was.asked_at:
-            return False
-        asked_meanwhile = stored.asked_at > was.asked_at or stored.metadata != was.metadata
-        self._overwrite(
-            replace(
-                want,
-                asked_at=max(stored.asked_at, want.asked_at),
-                metadata=stored.metadata if asked_meanwhile else want.metadata,
-            )
+    def update(self, want: Want, *, was: Want, epoch: int | None = None) -> bool:
+        _fence(epoch)
+        after = replaced(self._want(want.id), want, was)
+        if after is not None:
+            self._overwrite(after)
+        return after is not None
+
+    @_step
+    def place(self, want: Want) -> int | None:
+        mine = self._one("SELECT waiting_since FROM wants WHERE id = ?", want.id)
+        if mine is None:
+            return None
+        ahead = (
+            "SELECT count(*) FROM wants"
+            " WHERE waiting_since IS NOT NULL AND agent = ? AND (waiting_since, id) < (?, ?)"
         )
-        return True
+        return 1 + int(self._one(ahead, want.agent, mine, want.id))
 
     @_step
     def forget_ended(self, before: float) -> int:
@@ -201,40 +167,40 @@ class SqliteStore:
             return None
         if want.sid not in {"", claim.sid}:
             return None
-        held = self._one("SELECT body FROM claims WHERE room = ? AND agent = ?", claim.room, claim.agent)
+        held = self._held(claim.room, claim.agent)
         if held is not None:
-            return _claim(held)
+            return held
         if not want.sid:
             self._overwrite(replace(want, sid=claim.sid))
-        self.db.execute(
-            "INSERT INTO claims (job_id, room, agent, body) VALUES (?, ?, ?, ?)",
-            (claim.job_id, claim.room, claim.agent, _body(claim)),
-        )
+        self._insert_claim(claim)
         return claim
 
     @_step
     def claims(self, room: str) -> list[Claim]:
         rows = self.db.execute("SELECT body FROM claims WHERE room = ? ORDER BY agent", (room,))
-        return [_claim(row[0]) for row in rows]
+        return [read_claim(row[0]) for row in rows]
 
     @_step
     def all_claims(self) -> list[Claim]:
-        return [_claim(row[0]) for row in self.db.execute("SELECT body FROM claims ORDER BY job_id")]
+        return [read_claim(row[0]) for row in self.db.execute("SELECT body FROM claims ORDER BY job_id")]
 
     @_step
     def claim_of(self, job_id: str) -> Claim | None:
-        row = self._one("SELECT body FROM claims WHERE job_id = ?", job_id)
-        return None if row is None else _claim(row)
+        return self._claim(job_id)
 
     @_step
-    def advance(self, claim: Claim) -> bool:
-        done = self.db.execute("UPDATE claims SET body = ? WHERE job_id = ?", (_body(claim), claim.job_id))
-        return done.rowcount > 0
+    def advance(self, claim: Claim, *, was: Claim, epoch: int | None = None) -> bool:
+        _fence(epoch)
+        if self._claim(claim.job_id) != was:
+            return False
+        self.db.execute("UPDATE claims SET body = ? WHERE job_id = ?", (write(claim), claim.job_id))
+        return True
 
     @_step
-    def release(self, job_id: str) -> Claim | None:
+    def release(self, job_id: str, *, epoch: int | None = None) -> Claim | None:
+        _fence(epoch)
         row = self._one("DELETE FROM claims WHERE job_id = ? RETURNING body", job_id)
-        return None if row is None else _claim(row)
+        return None if row is None else read_claim(row)
 
     # ---- invitations --------------------------------------------------------------------------------
 
@@ -248,7 +214,7 @@ class SqliteStore:
                 invitation.identity,
                 invitation.agent,
                 invitation.expires_at,
-                _body(invitation),
+                write(invitation),
             ),
         )
 
@@ -256,30 +222,107 @@ class SqliteStore:
     def invitations(self, room: str | None = None) -> list[Invitation]:
         rows = self.db.execute(
             "SELECT body FROM invitations WHERE expires_at > ? AND (? IS NULL OR room = ?)"
-            " ORDER BY room, identity",
+            " ORDER BY room, identity, agent",
             (self._clock(), room, room),
         )
-        return [_invitation(row[0]) for row in rows]
+        return [read_invitation(row[0]) for row in rows]
+
+    # ---- the one replica ----------------------------------------------------------------------------
+
+    async def beat(self, me: Replica, *, lead: bool) -> Pulse:
+        now = self._clock()
+        self._me = me.id
+        return Pulse(
+            now=now,
+            generation=self._generation,
+            leader=me.id,
+            epoch=EPOCH,
+            replicas=[replace(me, beat_at=now)],
+        )
+
+    async def retire(self, replica_id: str) -> None:
+        self._me = ""
+
+    @_step
+    def restore(self, wants: Sequence[Want], claims: Sequence[Claim]) -> None:
+        for want in wants:
+            stored = self._want(want.id)
+            if stored is not None and overdue_end(stored, want):
+                self._overwrite(want)
+            elif stored is None and self._living(want.room, want.agent) is None:
+                self._insert(want)
+        for claim in claims:
+            if self._claim(claim.job_id) is None and self._held(claim.room, claim.agent) is None:
+                self._insert_claim(claim)
+
+    async def send(self, to: str, notes: Sequence[Note]) -> None:
+        if to in {LEADER, self._me}:
+            self._inbox.extend(notes)
+            self._arrived.set()
+
+    async def receive(self, replica_id: str) -> list[Note]:
+        if not self._inbox:
+            self._arrived = anyio.Event()
+            with anyio.move_on_after(RECEIVE):
+                await self._arrived.wait()
+        notes = list(self._inbox)
+        self._inbox.clear()
+        return notes
 
     # ---- rows ---------------------------------------------------------------------------------------
 
-    def _one(self, query: str, *values: object) -> bytes | None:
+    def _one(self, query: str, *values: object) -> Any:
         row = self.db.execute(query, values).fetchone()
         return None if row is None else row[0]
 
+    def _many(self, query: str, *values: object) -> list[Want]:
+        return [read_want(row[0]) for row in self.db.execute(query, values)]
+
     def _want(self, want_id: str) -> Want | None:
         row = self._one("SELECT body FROM wants WHERE id = ?", want_id)
-        return None if row is None else _want(row)
+        return None if row is None else read_want(row)
+
+    def _living(self, room: str, agent: str) -> Want | None:
+        row = self._one("SELECT body FROM wants WHERE room = ? AND agent = ? AND alive", room, agent)
+        return None if row is None else read_want(row)
+
+    def _claim(self, job_id: str) -> Claim | None:
+        row = self._one("SELECT body FROM claims WHERE job_id = ?", job_id)
+        return None if row is None else read_claim(row)
+
+    def _held(self, room: str, agent: str) -> Claim | None:
+        row = self._one("SELECT body FROM claims WHERE room = ? AND agent = ?", room, agent)
+        return None if row is None else read_claim(row)
 
     def _insert(self, want: Want) -> None:
         self.db.execute(
-            "INSERT INTO wants (id, room, agent, alive, created_at, changed_at, body)"
-            " VALUES (?, ?, ?, ?, ?, ?, ?)",
-            (want.id, want.room, want.agent, not want.state.ended, want.created_at, want.since, _body(want)),
+            "INSERT INTO wants (id, room, agent, alive, created_at, changed_at, body, waiting_since)"
+            " VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+            (
+                want.id,
+                want.room,
+                want.agent,
+                not want.state.ended,
+                want.created_at,
+                want.since,
+                write(want),
+                waiting_since(want),
+            ),
         )
 
     def _overwrite(self, want: Want) -> None:
         self.db.execute(
-            "UPDATE wants SET alive = ?, changed_at = ?, body = ? WHERE id = ?",
-            (not want.state.ended, want.since, _body(want), want.id),
+            "UPDATE wants SET alive = ?, changed_at = ?, body = ?, waiting_since = ? WHERE id = ?",
+            (not want.state.ended, want.since, write(want), waiting_since(want), want.id),
         )
+
+    def _insert_claim(self, claim: Claim) -> None:
+        self.db.execute(
+            "INSERT INTO claims (job_id, room, agent, body) VALUES (?, ?, ?, ?)",
+            (claim.job_id, claim.room, claim.agent, write(claim)),
+        )
+
+
+def _fence(epoch: int | None) -> None:
+    if epoch not in {None, EPOCH}:
+        raise LeaseLost(f"epoch {epoch} does not lead")

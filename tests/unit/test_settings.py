@@ -118,6 +118,50 @@ def test_lists_and_patterns_are_comma_separated() -> None:
     assert settings.store.path == Path("/var/lib/rk.db")
 
 
+@pytest.mark.parametrize(
+    "url",
+    [
+        "redis://redis.test",
+        "redis://redis.test:6380/3",
+        "rediss://user:p%40ss@redis.test:6380/0",
+        "valkey://:pass@[::1]:6379",
+        "valkeys://valkey.test/1",
+    ],
+)
+def test_the_store_may_be_redis_or_valkey(url: str) -> None:
+    """Several gateways share one; the password is read as it was written."""
+    assert read({"ROOMKEEPER_STORE": url}, dev=True).store.url == url
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "postgres://user:hush-hush@db.test/rk",
+        "redis://user:hush-hush@",
+        "redis://user:hush-hush@redis.test/name",
+        "redis://user:hush-hush@redis.test:port",
+        "redis://user:hush-hush@redis.test:99999",
+        "redis://user:hush-hush@redis.test/0?ssl_cert_reqs=none",
+        "redis://user:hush/hush-hush@redis.test",
+        "redis://user:hush-hush#@redis.test",
+        "redis://[user:hush-hush@redis.test",
+    ],
+)
+def test_a_store_that_cannot_be_one_is_refused_without_its_password(url: str) -> None:
+    """What is wrong with it ends in logs; the password must not."""
+    [fault] = faults({"ROOMKEEPER_STORE": url})
+    assert fault.startswith("ROOMKEEPER_STORE: must be a file's path, or redis://")
+    assert "hush-hush" not in fault
+
+
+def test_the_store_is_shown_without_its_password() -> None:
+    """Banner, checks and logs say where it is, not how to get in."""
+    store = read({"ROOMKEEPER_STORE": "rediss://user:hush-hush@redis.test:6380/2"}, dev=True).store
+    assert store.shown == "rediss://redis.test:6380/2"
+    assert "hush-hush" not in repr(store)
+    assert read({}, dev=True).store.shown == "roomkeeper.db"
+
+
 def test_no_secret_shows_when_settings_are_printed() -> None:
     """They end in logs."""
     assert "a-secret-of-our-own" not in repr(read(PRODUCTION, dev=False))

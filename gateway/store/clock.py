@@ -1,0 +1,58 @@
+"""Clocks: this process's own, and another one's as seen from here. Neither ever goes backwards."""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+
+from gateway.keeper.ports import Clock
+
+SAMPLES = 16
+"""Looks at the other clock among which the quickest one counts: 8 s of heartbeats."""
+DRIFT = 0.0005
+"""Seconds per second by which two sound clocks may part."""
+
+
+def uptime() -> float:
+    """Seconds since some start. Counts the time that the machine slept, where the system can tell."""
+    return time.clock_gettime(getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC))
+
+
+def steady_clock() -> Clock:
+    """Seconds since the epoch as this process saw them at its start, never set back afterwards."""
+    offset = time.time() - uptime()
+    return lambda: offset + uptime()
+
+
+class FollowedClock:
+    """Another machine's clock, reckoned from looks at it, the first of which makes it.
+
+    A look's error is at most half its round trip, so of the last ones the quickest counts. When the other
+    clock was set back, this one goes at half its pace until the other has caught up: no time comes twice.
+    """
+
+    def __init__(self, began: float, ended: float, other: float, source: Clock = uptime) -> None:
+        self._source = source
+        self._looks: deque[tuple[float, float, float]] = deque(maxlen=SAMPLES)
+        self._offset = other - (began + ended) / 2
+        self._turned_at = source()
+        self._turned_from = self._turned_at + self._offset
+        self.looked(began, ended, other)
+
+    def __call__(self) -> float:
+        now = self._source()
+        return max(now + self._offset, self._turned_from + (now - self._turned_at) / 2)
+
+    def looked(self, began: float, ended: float, other: float) -> None:
+        """The other clock showed `other` at some time between `began` and `ended`, both on our `source`."""
+        offset, error = other - (began + ended) / 2, (ended - began) / 2
+
+        def wrong_by(look: tuple[float, float, float]) -> float:
+            return look[2] + DRIFT * (ended - look[0])
+
+        # One that cannot be true beside the newest was before the clock was set, or on another machine.
+        agreeing = [look for look in self._looks if abs(look[1] - offset) <= error + wrong_by(look)]
+        self._looks.clear()
+        self._looks.extend([*agreeing, (ended, offset, error)])
+        self._turned_from, self._turned_at = self(), self._source()
+        self._offset = min(self._looks, key=wrong_by)[1]
