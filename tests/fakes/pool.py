@@ -1,51 +1,26 @@
 """A pool without processes: takes jobs from the fake LiveKit through a gate, and plays their life.
 
 Behaves as `pool.supervisor.Pool` does towards a keeper: the same calls on the gate, the same events in the
-same order. A test moves the jobs: `die`, `finish`, `close_session`, ...
+same order. A test moves the jobs: `die`, `finish`, `close_session`, ... Two can stand still: the gateway, which
+then neither hears nor tells anything, and a job's process; what they would have done they do when they go on.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import partial
 
 import anyio
+import anyio.lowlevel
 
 from gateway.livekit.webhooks import Event
 from pool.ports import Capacity, Gate, JobEvent, JobEventKind, Listener, Offer, Verdict
 from tests.fakes.livekit import FakeLiveKit
 from tests.fakes.livekit_parts import Accepted, Answer, Connection, Link, Refused, Registration
+from tests.fakes.pool_jobs import FakeJob, Frozen, Timing
 
 SESSION_NOTICES_AFTER = 3.0  # fact 82
-
-
-@dataclass(eq=False, kw_only=True)
-class FakeJob:
-    offer: Offer
-    identity: str = ""
-    launched: bool = False
-    cancelled: bool = False
-    exited: bool = False
-    frozen: bool = False
-    connection: Connection | None = None
-    linked: str = ""
-    """The person that its session listens to."""
-    deaf: bool = False
-
-
-@dataclass(kw_only=True)
-class Timing:
-    """Seconds between the stages of a job."""
-
-    launch: float = 0.005
-    connect: float = 0.08
-    open: float = 0.01
-    exit: float = 0.1
-    """From leaving the room to the end of the process: saving transcripts may take minutes."""
-    warm: float = 0.1
-    """Until a freed slot has a warm process again."""
 
 
 class FakePool:
@@ -57,17 +32,22 @@ class FakePool:
         self._slots = slots
         self._warm = slots
         self._node_id = ""
+        self._draining = False
+        self._dead = False
         self._gate: Gate
         self._listener: Listener
-        self._registration: Registration | None = None
+        self.registration: Registration | None = None
+        self._held: list[Callable[[], None]] = []
+        self._thawed = anyio.Event()
+        self._entered, self._entering = anyio.create_memory_object_stream[tuple[FakeJob, str]](math.inf)
         self.timing = Timing()
+        self.frozen = Frozen.NOTHING
         self.jobs: dict[str, FakeJob] = {}
         self.on_enter: Callable[[FakeJob], str] = lambda job: ""
         """What the entrypoint does: "" serves, "raise", "finish" or "freeze" at once; "hang": its session
-        never opens."""
-        self.hanging: set[str] = set()
-        """Ids of jobs whose session never opens."""
-        self._entered, self._entering = anyio.create_memory_object_stream[tuple[FakeJob, str]](math.inf)
+        never opens; "stubborn": it serves, and does not end when told."""
+        self.on_end: Callable[[FakeJob, bool], None] = lambda job, kill: None
+        """Hears of every job that the keeper ends, before it ends."""
         self.declines = False
         """The user's on_request refuses."""
         livekit.on_event.append(self._hear)
@@ -77,18 +57,49 @@ class FakePool:
 
     def start(self) -> None:
         """Register with LiveKit."""
-        self._registration = self._livekit.register(self)
+        self.registration = self._livekit.register(self)
 
     def crash(self) -> None:
         """kill -9 of the whole worker: its jobs die with it, nobody is told."""
-        if self._registration is not None:
-            self._registration.close()
+        self._dead = True
+        if self.registration is not None:
+            self.registration.close()
         for job in self.jobs.values():
             job.exited = True
             if job.connection is not None:
                 self._livekit.crash(job.connection)
         self.jobs.clear()
         self._livekit.on_event.remove(self._hear)
+
+    def drain(self) -> None:
+        """Take nothing more; what runs goes on."""
+        self._draining = True
+        self._changed()
+
+    def resize(self, slots: int) -> None:
+        """Serve so many calls at once from now on; those that run stay."""
+        self._slots = slots
+        self._changed()
+
+    def freeze(self, how_much: Frozen) -> None:
+        """SIGSTOP of the gateway, or of all its processes."""
+        self.frozen = how_much
+        self._thawed = anyio.Event()
+        if how_much is Frozen.WHOLE:
+            for job in self.jobs.values():
+                if job.connection is not None:
+                    self._livekit.freeze(job.connection)
+
+    def thaw(self) -> None:
+        """SIGCONT: everything happens that had to wait."""
+        self.frozen = Frozen.NOTHING
+        self._thawed.set()
+        held, self._held = self._held, []
+        for action in held:
+            self._supervise(action)
+        for job in list(self.jobs.values()):
+            if not job.frozen:
+                self._go_on(job)
 
     # ---- pool.ports.Workers ------------------------------------------------------------------------
 
@@ -104,6 +115,7 @@ class FakePool:
             starting=len(self.jobs) - running,
             warm=self._warm,
             node_id=self._node_id,
+            draining=self._draining,
         )
 
     def runs(self, job_id: str) -> bool:
@@ -111,50 +123,70 @@ class FakePool:
 
     def inside(self) -> list[str]:
         return [
-            i
-            for i, job in self.jobs.items()
+            job_id
+            for job_id, job in self.jobs.items()
             if job.launched and (job.connection is None or job.connection.link is not Link.LEFT)
         ]
 
     def end(self, job_id: str, *, kill: bool = False) -> None:
+        self._supervise(partial(self._end_job, job_id, kill))
+
+    def _end_job(self, job_id: str, kill: bool) -> None:
         job = self.jobs.get(job_id)
         if job is None:
             return
+        self.on_end(job, kill)
         job.cancelled = True
         if kill:
-            self._livekit.after(0.001, lambda: self.die(job))
-        elif job.launched and not job.frozen:
-            self._livekit.after(0.01, lambda: self._leave(job, "CLIENT_INITIATED"))
+            self._livekit.after(0.001, partial(self.die, job))
+        elif job.launched and not job.stubborn:
+            self._process(job, 0.01, partial(self._leave, job, "CLIENT_INITIATED"))
 
     # ---- the fake LiveKit's worker -----------------------------------------------------------------
 
     async def offered(self, offer: Offer) -> Answer:
+        await self._awake()
+        if self._draining:
+            return Refused(terminate=False)
         job = self.jobs[offer.job_id] = FakeJob(offer=offer, identity=f"agent-{offer.job_id}")
         self._changed()
         verdict = await self._gate.claim(offer)
-        if verdict is Verdict.GRANTED and self.declines:
-            self._end(job, JobEventKind.DECLINED)
-            return Refused(terminate=True)
-        if verdict is Verdict.GRANTED and await self._gate.identify(offer.job_id, job.identity):
-            return Accepted()
+        if verdict is Verdict.GRANTED:
+            if self.timing.answer:
+                await anyio.sleep(self.timing.answer)
+                await self._awake()
+            if self.declines:
+                self._end(job, JobEventKind.DECLINED)
+                return Refused(terminate=True)
+            if await self._gate.identify(offer.job_id, job.identity):
+                return Accepted()
         self.jobs.pop(offer.job_id, None)
         self._changed()
         return Refused(terminate=verdict is not Verdict.UNKNOWN)
 
     def assigned(self, offer: Offer, identity: str) -> None:
+        self._supervise(partial(self._assigned, offer))
+
+    def _assigned(self, offer: Offer) -> None:
         job = self.jobs.get(offer.job_id)
         if job is not None:
-            self._livekit.after(self.timing.launch, lambda: self._launch(job))
+            self._livekit.after(self.timing.launch, partial(self._supervise, partial(self._launch, job)))
 
     def unassigned(self, offer: Offer) -> None:
+        self._supervise(partial(self._unassigned, offer))
+
+    def _unassigned(self, offer: Offer) -> None:
         job = self.jobs.get(offer.job_id)
         if job is not None and not job.launched:
             self._end(job, JobEventKind.UNASSIGNED)
 
     def terminated(self, job_id: str) -> None:
-        self.end(job_id)
+        self._supervise(partial(self._end_job, job_id, False))
 
     def registered(self, node_id: str) -> None:
+        self._supervise(partial(self._registered, node_id))
+
+    def _registered(self, node_id: str) -> None:
         self._node_id = node_id
         self._changed()
 
@@ -183,7 +215,7 @@ class FakePool:
         job.connection.link = Link.LEFT
         self._tell(job, JobEventKind.SESSION_CLOSED, "user_initiated")
         self._tell(job, JobEventKind.LEFT, "CLIENT_INITIATED")
-        self._livekit.after(self.timing.exit, lambda: self._exit(job, "0"))
+        self._process(job, self.timing.exit, partial(self._exit, job, "0"))
 
     def raise_(self, job: FakeJob) -> None:
         """The entrypoint raises: the SDK leaves as if on purpose (fact 12)."""
@@ -198,10 +230,31 @@ class FakePool:
         job.deaf = False
         self._tell(job, JobEventKind.OPEN)
 
+    def freeze_job(self, job: FakeJob) -> None:
+        """SIGSTOP of one job's process."""
+        job.frozen = True
+        if job.connection is not None:
+            self._livekit.freeze(job.connection)
+
+    def thaw_job(self, job: FakeJob) -> None:
+        """SIGCONT."""
+        job.frozen = False
+        if self.frozen is not Frozen.WHOLE:
+            self._go_on(job)
+
+    def _go_on(self, job: FakeJob) -> None:
+        if job.exited:
+            return
+        if job.connection is not None and job.connection.frozen:
+            self._livekit.thaw(job.connection)
+        held, job.held = job.held, []
+        for action in held:
+            self._step(job, action)
+
     # ---- a job's life ------------------------------------------------------------------------------
 
     def _launch(self, job: FakeJob) -> None:
-        if job.exited:
+        if job.exited or self.jobs.get(job.offer.job_id) is not job:
             return
         job.launched = True
         self._warm -= 1
@@ -210,13 +263,17 @@ class FakePool:
         if job.cancelled:
             self._exit(job, "0")
             return
-        self._livekit.after(0.003, lambda: self._enter(job))
+        self._process(job, 0.003, partial(self._enter, job))
 
     def _enter(self, job: FakeJob) -> None:
         what = self.on_enter(job)
         if what == "freeze":
-            job.frozen = True
+            self.freeze_job(job)
+            job.held.append(partial(self._enter_room, job, ""))
             return
+        self._enter_room(job, what)
+
+    def _enter_room(self, job: FakeJob, what: str) -> None:
         self._tell(job, JobEventKind.ENTERED)
         self._entered.send_nowait((job, what))
 
@@ -227,28 +284,31 @@ class FakePool:
                 confirming.start_soon(self._confirm, job, what)
 
     async def _confirm(self, job: FakeJob, what: str) -> None:
-        if await self._gate.confirm(job.offer.job_id) and not job.cancelled:
-            self._work(job, what)
-            return
+        await self._awake()
+        confirmed = await self._gate.confirm(job.offer.job_id)
+        await self._awake()
+        if confirmed and not job.cancelled:
+            self._step(job, partial(self._work, job, what))
+        else:
+            self._step(job, partial(self._refused, job))
+
+    def _refused(self, job: FakeJob) -> None:
         self._tell(job, JobEventKind.UNCONFIRMED)
-        self._livekit.after(0.01, lambda: self._exit(job, "0"))
+        self._process(job, 0.01, partial(self._exit, job, "0"))
 
     def _work(self, job: FakeJob, what: str) -> None:
         if what == "raise":
             self._tell(job, JobEventKind.RAISED, "ValueError")
-            self._livekit.after(0.01, lambda: self._exit(job, "0"))
-        elif what == "hang":
-            self.hanging.add(job.offer.job_id)
-            self._livekit.after(self.timing.connect, lambda: self._connect(job))
+            self._process(job, 0.01, partial(self._exit, job, "0"))
         elif what == "finish":
-            self._livekit.after(0.01, lambda: self._exit(job, "0"))
+            self._process(job, 0.01, partial(self._exit, job, "0"))
         else:
-            self._livekit.after(self.timing.connect, lambda: self._connect(job))
+            job.stubborn = what == "stubborn"
+            self._process(job, self.timing.connect, partial(self._connect, job, opens=what != "hang"))
 
-    def _connect(self, job: FakeJob) -> None:
-        if job.exited or job.cancelled:
-            if not job.exited:
-                self._exit(job, "0")
+    def _connect(self, job: FakeJob, *, opens: bool) -> None:
+        if job.cancelled and not job.stubborn:
+            self._exit(job, "0")
             return
         try:
             job.connection = self._livekit.join(
@@ -261,11 +321,12 @@ class FakePool:
         people = [c for c in self._livekit.present(job.offer.room) if c.person]
         job.linked = people[0].identity if people else ""
         self._tell(job, JobEventKind.CONNECTED)
-        self._livekit.after(self.timing.open, lambda: self._open(job))
+        if opens:
+            self._process(job, self.timing.open, partial(self._open, job))
 
     def _open(self, job: FakeJob) -> None:
-        in_room = job.connection is not None and job.connection.link is not Link.LEFT
-        if in_room and not job.exited and job.offer.job_id not in self.hanging:
+        if job.connection is not None and job.connection.link is not Link.LEFT:
+            job.open = True
             self._tell(job, JobEventKind.OPEN)
 
     def _moved(self, job: FakeJob, connection: Connection) -> None:
@@ -273,10 +334,10 @@ class FakePool:
             self._tell(job, JobEventKind.RECONNECTING)
         elif connection.link is Link.LEFT and not job.exited:
             self._tell(job, JobEventKind.LEFT, connection.reason)
-            self._livekit.after(self.timing.exit, lambda: self._exit(job, "0"))
+            self._process(job, self.timing.exit, partial(self._exit, job, "0"))
 
     def _leave(self, job: FakeJob, reason: str) -> None:
-        if job.connection is not None and job.connection.link is Link.UP:
+        if job.connection is not None and job.connection.link in {Link.UP, Link.RETURNING}:
             self._livekit.leave(job.connection)
 
     def _exit(self, job: FakeJob, code: str) -> None:
@@ -284,7 +345,7 @@ class FakePool:
             return
         job.exited = True
         self._end(job, JobEventKind.EXITED, code)
-        self._livekit.after(self.timing.warm, self._warmed)
+        self._livekit.after(self.timing.warm, partial(self._supervise, self._warmed))
 
     def _warmed(self) -> None:
         self._warm += 1
@@ -292,6 +353,9 @@ class FakePool:
 
     def _end(self, job: FakeJob, kind: JobEventKind, detail: str = "") -> None:
         self._tell(job, kind, detail)
+        self._supervise(partial(self._forget, job))
+
+    def _forget(self, job: FakeJob) -> None:
         self.jobs.pop(job.offer.job_id, None)
         self._changed()
 
@@ -306,22 +370,48 @@ class FakePool:
             if event.event == "participant_joined" and not job.linked:
                 job.linked = who.identity
             elif event.event == "participant_left" and job.linked == who.identity:
-                self._livekit.after(SESSION_NOTICES_AFTER, partial(self._notice, job))
+                self._process(job, SESSION_NOTICES_AFTER, partial(self._notice, job))
 
     def _notice(self, job: FakeJob) -> None:
         here = {c.identity for c in self._livekit.present(job.offer.room)}
-        if not job.exited and not job.deaf and job.linked not in here:
+        if not job.deaf and job.linked not in here:
             self.close_session(job, "participant_disconnected")
 
+    # ---- who does it, and whether that one stands still ----------------------------------------------
+
+    def _process(self, job: FakeJob, delay: float, action: Callable[[], None]) -> None:
+        """The job's process does something, so many seconds from now."""
+        self._livekit.after(delay, partial(self._step, job, action))
+
+    def _step(self, job: FakeJob, action: Callable[[], None]) -> None:
+        if self._dead or job.exited:
+            return
+        if job.frozen or self.frozen is Frozen.WHOLE:
+            job.held.append(action)
+        else:
+            action()
+
+    def _supervise(self, action: Callable[[], None]) -> None:
+        """The gateway's own process does something."""
+        if self._dead:
+            return
+        if self.frozen is not Frozen.NOTHING:
+            self._held.append(action)
+        else:
+            action()
+
+    async def _awake(self) -> None:
+        while self.frozen is not Frozen.NOTHING:
+            await self._thawed.wait()
+
     def _tell(self, job: FakeJob, kind: JobEventKind, detail: str = "") -> None:
-        self._listener.on_job(
-            JobEvent(job_id=job.offer.job_id, kind=kind, detail=detail, pid=4242, pid_started=1.0)
-        )
+        event = JobEvent(job_id=job.offer.job_id, kind=kind, detail=detail, pid=4242, pid_started=1.0)
+        self._supervise(lambda: self._listener.on_job(event))
 
     def _changed(self) -> None:
         capacity = self.capacity()
-        if self._registration is not None:
+        if self.registration is not None:
             used = capacity.running + capacity.starting
-            full = used >= self._slots or capacity.warm <= 0
-            self._registration.load = 1.0 if full else used / self._slots * 0.7
+            full = used >= self._slots or capacity.warm <= 0 or self._draining
+            self.registration.load = 1.0 if full else used / self._slots * 0.7
         self._listener.on_capacity(capacity)
