@@ -9,7 +9,7 @@ import fnmatch
 import os
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal, TypeVar
 from urllib.parse import urlsplit
@@ -182,11 +182,11 @@ def _url(text: str) -> str:
     return text.rstrip("/")
 
 
-def _store(text: str) -> Path | str:
+def _store(text: str) -> StoreSettings:
     """A path, or a URL of Redis. The text never appears in a fault: there may be a password in it."""
     scheme, is_url, _ = text.partition("://")
     if not is_url:
-        return Path(text)
+        return StoreSettings(path=Path(text))
     what = "must be a file's path, or redis://[user:password@]host[:port][/db]"
     if scheme not in {"redis", "rediss", "valkey", "valkeys"}:
         raise ValueError(f"{what} (rediss, valkey and valkeys too)")
@@ -197,7 +197,7 @@ def _store(text: str) -> Path | str:
         raise ValueError(f"{what}; in a password, write / @ : # ? % as %2F and so on") from None
     if not well_formed or not re.fullmatch(r"(/\d{0,5})?", parts.path) or parts.query or parts.fragment:
         raise ValueError(f"{what}, db being a number; in a password, write / @ : # ? % as %2F and so on")
-    return text
+    return StoreSettings(url=text)
 
 
 def _http_url(text: str) -> str:
@@ -276,7 +276,6 @@ def read(env: Mapping[str, str], *, dev: bool, **overrides: object) -> Settings:
     """
     reader = _Reader({**env, **_as_variables(overrides)})
     get = reader.get
-    store = get("ROOMKEEPER_STORE", _store, StoreSettings.path)
     settings = Settings(
         dev=dev,
         livekit=LiveKitSettings(
@@ -308,9 +307,8 @@ def read(env: Mapping[str, str], *, dev: bool, **overrides: object) -> Settings:
             slots=get("ROOMKEEPER_SLOTS", _whole(1, 1000), PoolSettings.slots),
             drain_timeout=get("ROOMKEEPER_DRAIN_TIMEOUT", _number(0, 86400), 0.0 if dev else 3600.0),
         ),
-        store=StoreSettings(
-            path=store if isinstance(store, Path) else StoreSettings.path,
-            url=store if isinstance(store, str) else "",
+        store=replace(
+            get("ROOMKEEPER_STORE", _store, StoreSettings()),
             full_sync=get("ROOMKEEPER_STORE_SYNC", _one_of("normal", "full"), "normal") == "full",
         ),
         log_level=get("ROOMKEEPER_LOG_LEVEL", _one_of("debug", "info", "warning", "error"), "info"),
