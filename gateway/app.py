@@ -10,7 +10,7 @@ import socket
 import sys
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING, cast
 
@@ -20,6 +20,7 @@ import uvloop
 
 from gateway.banner import banner
 from gateway.errors import RoomkeeperError
+from gateway.hosts import has_ended, this_process
 from gateway.http.parts import Parts
 from gateway.http.probes import Recent
 from gateway.http.routes import build
@@ -29,7 +30,7 @@ from gateway.livekit.api import LiveKitClient
 from gateway.metrics import Metrics
 from gateway.server import Front, Signals, serve
 from gateway.settings import DEFAULT_AGENT, LiveKitSettings, PoolSettings, Settings
-from gateway.store.sqlite import open_store
+from gateway.store.open import open_store
 from gateway.wiring import LateKeeper
 from pool.errors import PoolError
 from pool.guard import end_leftover
@@ -56,10 +57,10 @@ def run(settings: Settings, listener: socket.socket, *, own_livekit: bool = Fals
 
 
 async def _run(settings: Settings, listener: socket.socket, own_livekit: bool) -> None:
-    front, signals, metrics, clock = Front(), Signals(), Metrics(), _steady_clock()
+    front, signals, metrics = Front(), Signals(), Metrics()
     async with (
         serve(front, listener, signals),
-        open_store(settings.store, clock) as store,
+        open_store(settings.store) as store,
         _open_livekit(settings.livekit, metrics) as livekit,
     ):
         await _end_leftovers(store)
@@ -72,9 +73,10 @@ async def _run(settings: Settings, listener: socket.socket, own_livekit: bool) -
             workers=pool,
             settings=settings.keeper,
             metrics=metrics,
-            clock=clock,
+            clock=store.clock,
+            host=this_process(),
         )
-        async with _run_pool(pool, signals), _run_keeper(keeper):
+        async with _retiring(keeper), _run_pool(pool, signals), _run_keeper(keeper):
             gc.collect()
             gc.freeze()  # what the imports left stays: it need not be looked through again and again
             front.open(build(_parts(settings, keeper, pool, livekit, metrics, signals)))
@@ -85,13 +87,15 @@ async def _run(settings: Settings, listener: socket.socket, own_livekit: bool) -
             keeper.close()
             front.close()
     # Left from the bottom up. The keeper goes first: calls that the pool has to cut now were not finished,
-    # so their wants stay alive in the store, and the next process serves them. HTTP goes last.
+    # so their wants stay alive in the store, and another replica or the next process serves them. Then the
+    # replica retires: what its jobs held is free. HTTP goes last.
 
 
 async def _end_leftovers(store: Store) -> None:
     """Before anything is taken over: job processes that outlived the gateway before this one are ended."""
     for claim in await store.all_claims():
-        if claim.pid and end_leftover(claim.pid, claim.pid_started):
+        gone = not claim.host or has_ended(claim.host)  # of a replica beside us, they are no leftovers
+        if claim.pid and gone and end_leftover(claim.pid, claim.pid_started):
             log.warning("leftover_process_ended", room=claim.room, pid=claim.pid)
 
 
@@ -158,16 +162,6 @@ async def _probe(livekit: LiveKitClient) -> Health:
     return Health(name="livekit", ok=False, why=f"LiveKit did not answer within {PROBE_TIMEOUT:g} s")
 
 
-def _steady_clock() -> Callable[[], float]:
-    """Seconds since the epoch as this process saw them at its start, never set back afterwards.
-
-    Counts the time that the machine slept, where the system can tell.
-    """
-    source = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
-    offset = time.time() - time.clock_gettime(source)
-    return lambda: offset + time.clock_gettime(source)
-
-
 # ---- lives ------------------------------------------------------------------------------------------------
 
 
@@ -184,6 +178,16 @@ async def _open_livekit(settings: LiveKitSettings, metrics: Metrics) -> AsyncIte
         on_call=count,
     ) as livekit:
         yield livekit
+
+
+@asynccontextmanager
+async def _retiring(keeper: Keeper) -> AsyncIterator[None]:
+    """At the end, when no job of this process is left: the other replicas need not wait for its lapse."""
+    try:
+        yield
+    finally:
+        with anyio.CancelScope(shield=True), suppress(StoreUnavailable):
+            await keeper.retire()
 
 
 @asynccontextmanager

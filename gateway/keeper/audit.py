@@ -11,7 +11,7 @@ import structlog
 
 from gateway.keeper.fleet import Fleet
 from gateway.keeper.jobs import Jobs
-from gateway.keeper.ports import Store, StoreUnavailable
+from gateway.keeper.ports import Clock, Store, StoreUnavailable
 from gateway.keeper.wants import Wants
 from gateway.metrics import Metrics
 from pool.ports import JobEvent, JobEventKind, Workers
@@ -25,7 +25,14 @@ POLL = 0.05
 
 class Audit:
     def __init__(
-        self, store: Store, fleet: Fleet, workers: Workers, jobs: Jobs, wants: Wants, metrics: Metrics
+        self,
+        store: Store,
+        fleet: Fleet,
+        workers: Workers,
+        jobs: Jobs,
+        wants: Wants,
+        metrics: Metrics,
+        clock: Clock,
     ) -> None:
         self._store = store
         self._fleet = fleet
@@ -33,6 +40,7 @@ class Audit:
         self._jobs = jobs
         self._wants = wants
         self._metrics = metrics
+        self._clock = clock
         self._doubt = anyio.Event()
 
     def hurry(self) -> None:
@@ -45,6 +53,9 @@ class Audit:
             with anyio.move_on_after(INTERVAL):
                 await self._doubt.wait()
             self._doubt = anyio.Event()
+            self._wants.forget_ended(self._clock())
+            if self._fleet.epoch is None:
+                self._wants.keep_lately(self._clock())
             try:
                 await self._end_unclaimed()
                 await self._give_up_jobless()

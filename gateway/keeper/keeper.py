@@ -118,7 +118,7 @@ class Keeper:
         self._asks = Asks(store, wants, admission, self._wake, metrics, clock, leads=self._leads)
         self._jobs = Jobs(store, wants, admission, self._wake, metrics, clock)
         self._gate = ClaimGate(store, fleet, self._asks, self._jobs, admission, self._wake, metrics, clock)
-        self._audit = Audit(store, fleet, workers, self._jobs, wants, metrics)
+        self._audit = Audit(store, fleet, workers, self._jobs, wants, metrics, clock)
         self._resync = Resync(store, livekit, wants, admission, self._policy, queue.add)
         self._reconciler = Reconciler(
             store=store,

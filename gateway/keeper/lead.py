@@ -99,7 +99,7 @@ class Lead:
 
     async def _take_up(self, epoch: int) -> None:
         """Go on where the leader before this one stopped."""
-        living = await self._store.living()
+        living = [want for want in await self._store.living() if not self._wants.ended(want.id)]
         for want in living:
             self._wants.note(want)
             if want.state is not State.JOINED and not want.needs_person:

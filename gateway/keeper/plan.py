@@ -1,19 +1,33 @@
 """What to do about one want. Pure: the same situation gives the same plan; knows no port and no clock.
 
-A plan says three things: how the want stands from now on, what to do about it in which order, and when
-to look again (events make the keeper look earlier).
+First which instance of the room is meant, then whether somebody holds it, then whether it is time to call
+somebody. Agents of other people's workers are `foreign`'s.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 
-from gateway.keeper.model import Claim, End, Participant, Room, Seen, Source, Stage, State, Want
+from gateway.keeper.calling import NOBODY, call, deadline_of
+from gateway.keeper.foreign import foreign
+from gateway.keeper.model import Claim, End, Participant, Room, Source, Stage, State, Want
+from gateway.keeper.situation import (
+    LOOK_SOON,
+    Action,
+    EndJob,
+    LoseDispatch,
+    MarkLeaving,
+    MarkMissing,
+    Plan,
+    Release,
+    RemoveParticipant,
+    Situation,
+    change,
+    finish,
+    mark,
+)
 from gateway.settings import KeeperSettings
 
-LOOK_SOON = 0.25
-"""Seconds until the next look where LiveKit's list lags behind what a job told us."""
 LEAVE_TIMEOUT = 2.0
 """A removed agent that has not reported its leaving by then is killed: it might come back (fact 89)."""
 ROOM_RETURN_TIMEOUT = 30.0
@@ -26,86 +40,8 @@ FINISH_GRACE = 3.0
 CLOSED_ON_PURPOSE = frozenset({"user_initiated", "task_completed", "job_shutdown"})
 """LiveKit's CloseReasons (fact 82) that are the agent's own will."""
 
+
 RESTARTED = "LiveKit restarted; waiting for the room to come back"
-NOBODY = "waiting for somebody to be in the room"
-
-
-@dataclass(frozen=True, slots=True)
-class RemoveParticipant:
-    identity: str
-    kind: str
-    """ghost, stray, spent, restarted or stopped: a label for metrics."""
-
-
-@dataclass(frozen=True, slots=True)
-class EndJob:
-    claim: Claim
-    kill: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class MarkLeaving:
-    """The claim's job was told to leave."""
-
-    claim: Claim
-
-
-@dataclass(frozen=True, slots=True)
-class MarkMissing:
-    """LiveKit does not list the claim's agent, which says that it is there."""
-
-    claim: Claim
-
-
-@dataclass(frozen=True, slots=True)
-class Release:
-    """The claim's job is certainly out of the room."""
-
-    claim: Claim
-    end: End
-
-
-@dataclass(frozen=True, slots=True)
-class LoseDispatch:
-    """Nobody claimed the dispatch in time."""
-
-
-@dataclass(frozen=True, slots=True)
-class Dispatch:
-    """Ask LiveKit for a job, as soon as the waiting line allows; make the room first, if there is none."""
-
-
-Action = RemoveParticipant | EndJob | MarkLeaving | MarkMissing | Release | LoseDispatch | Dispatch
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Plan:
-    want: Want
-    actions: Sequence[Action] = ()
-    due: float | None = None
-    """When to look again; None: when something happens, or at the next resync."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Situation:
-    """Everything that a decision about one want depends on."""
-
-    want: Want
-    claim: Claim | None
-    """Whoever holds (room, agent), for this want or another."""
-    seen: Seen
-    now: float
-    ours: bool
-    """The agent's name is served by our pool: only then are there claims."""
-    runs: bool = False
-    """A replica has the claim's job; one that lapsed has it while its agent answers."""
-    node: str = ""
-    """LiveKit's node id of the present worker registrations (see `Fleet.node`), "" while there is none."""
-    asked_since_seen: bool = False
-    """Somebody asked after the room instance that the want is pinned to was last seen, or, when this process
-    has not seen it, after this process started."""
-    left_cleanly: Mapping[str, float] = field(default_factory=dict)
-    """When foreign agents left on purpose, by identity, as webhooks told."""
 
 
 def plan(s: Situation, rules: KeeperSettings) -> Plan:
@@ -118,26 +54,10 @@ def plan(s: Situation, rules: KeeperSettings) -> Plan:
         # gone and this room is not: what is seen of it from now on counts.
         s = replace(s, want=replace(s.want, node=s.node))
     if not s.ours:
-        return _foreign(s, rules)
+        return foreign(s, rules)
     if s.claim is not None:
         return _claimed(s, s.claim, rules)
     return _unclaimed(s, rules)
-
-
-def change(want: Want, state: State, reason: str, now: float) -> Want:
-    """The want in a state, for a reason; `since` moves only when the state does."""
-    since = want.since if want.state is state else now
-    return replace(want, state=state, reason=reason, since=since)
-
-
-def _mark(want: Want, reason: str, now: float) -> Want:
-    """Being replaced, for this very reason since now: for what is waited for as long as a reason lasts."""
-    since = want.since if (want.state, want.reason) == (State.REPLACING, reason) else now
-    return replace(want, state=State.REPLACING, reason=reason, since=since)
-
-
-def finish(want: Want, reason: str, now: float) -> Plan:
-    return Plan(want=change(want, State.FINISHED, reason, now))
 
 
 # ---- which room instance ----------------------------------------------------------------------------
@@ -151,7 +71,7 @@ def _other_room(s: Situation, room: Room | None, rules: KeeperSettings) -> Plan:
             return Plan(want=replace(want, sid=room.sid, node=s.node), due=s.now)
         if want.source is Source.REQUEST:
             # The room is made with the dispatch, not before: while the want waits it would run out (fact 8).
-            return _claimed(s, s.claim, rules) if s.claim is not None else _call(s, rules, [])
+            return _claimed(s, s.claim, rules) if s.claim is not None else call(s, rules, [])
         return finish(want, "the room has ended", s.now)
     if s.asked_since_seen:  # the ask meant the room as it is now, not the one that ended unseen
         return Plan(want=replace(want, sid="", node=""), due=s.now)
@@ -170,7 +90,7 @@ def _await_return(s: Situation) -> Plan:
     for: it is asked for anew."""
     if s.node and s.want.source is Source.REQUEST and s.claim is None and not s.want.identity:
         return Plan(want=replace(s.want, sid="", node="", dispatched_at=0.0), due=s.now)
-    waiting = _mark(s.want, RESTARTED, s.now)
+    waiting = mark(s.want, RESTARTED, s.now)
     until = waiting.since + ROOM_RETURN_TIMEOUT
     if s.now >= until:
         return finish(s.want, "the room did not come back after LiveKit was away", s.now)
@@ -215,7 +135,7 @@ def _on_its_way(s: Situation, claim: Claim, rules: KeeperSettings) -> Plan:
     want = change(s.want, State.DISPATCHED, words, s.now)
     if claim.stage is Stage.CONNECTED:
         want = replace(want, identity=claim.identity)
-    if s.now >= _deadline(want, rules):
+    if s.now >= deadline_of(want, rules):
         why = f"no working agent within {rules.give_up_after:g} s"
         return Plan(want=change(want, State.GAVE_UP, why, s.now))
     until = claim.since + limit
@@ -224,11 +144,6 @@ def _on_its_way(s: Situation, claim: Claim, rules: KeeperSettings) -> Plan:
     if claim.stage is Stage.ACCEPTED:  # it has no process that could end; should it get one, that is refused
         return Plan(want=want, actions=[EndJob(claim), Release(claim, End.LOST)], due=s.now)
     return Plan(want=want, actions=[EndJob(claim, kill=True)], due=s.now + 1.0)  # EXITED releases it
-
-
-def _deadline(want: Want, rules: KeeperSettings) -> float:
-    """When a want without a working agent is given up."""
-    return (want.trouble_since or want.lacking_since or want.asked_at) + rules.give_up_after
 
 
 def _joined(want: Want, claim: Claim, now: float) -> Want:
@@ -249,11 +164,11 @@ def _not_listed(s: Situation, claim: Claim, rules: KeeperSettings) -> Plan:
     """It says that it is in the room, LiveKit does not list it: it may be on its way back (fact 80)."""
     if s.seen.at < claim.since + 1.0:  # the list was read before, or just as, it arrived
         return Plan(want=s.want, due=s.now + LOOK_SOON)
-    want = _mark(s.want, "LiveKit does not list the agent; it may be coming back", s.now)
+    want = mark(s.want, "LiveKit does not list the agent; it may be coming back", s.now)
     until = want.since + rules.return_timeout
     if s.now < until:
-        mark = [] if claim.missing else [MarkMissing(claim)]
-        return Plan(want=want, actions=mark, due=min(until, s.now + 2 * LOOK_SOON))
+        missing = [] if claim.missing else [MarkMissing(claim)]
+        return Plan(want=want, actions=missing, due=min(until, s.now + 2 * LOOK_SOON))
     return Plan(want=want, actions=[EndJob(claim, kill=True)], due=s.now + 1.0)
 
 
@@ -302,59 +217,8 @@ def _unclaimed(s: Situation, rules: KeeperSettings) -> Plan:
         if s.now < until:
             return Plan(want=want, actions=ghosts, due=until)
         return Plan(want=want, actions=[*ghosts, LoseDispatch()], due=s.now)
-    return _call(s, rules, ghosts)
+    return call(s, rules, ghosts)
 
 
 def _kind(participant: Participant, want: Want) -> str:
     return "ghost" if participant.identity == want.identity else "stray"
-
-
-def _call(s: Situation, rules: KeeperSettings, first: Sequence[Action]) -> Plan:
-    """Dispatch, unless there is a reason to wait or to give up."""
-    want = s.want
-    if want.needs_person and not s.seen.people:
-        idle = replace(change(want, State.REPLACING if want.identity else State.WAITING, NOBODY, s.now))
-        return Plan(want=replace(idle, lacking_since=0.0), actions=first)
-    if not want.lacking_since:
-        want = replace(want, lacking_since=s.now)
-    deadline = _deadline(want, rules)
-    if s.now >= deadline:
-        why = f"no agent within {rules.give_up_after:g} s: {want.reason or 'none came'}"
-        return Plan(want=change(want, State.GAVE_UP, why, s.now), actions=first)
-    if s.now < want.not_before:
-        return Plan(want=want, actions=first, due=min(want.not_before, deadline))
-    return Plan(want=want, actions=[*first, Dispatch()], due=deadline)
-
-
-# ---- other people's agents --------------------------------------------------------------------------
-
-
-def _foreign(s: Situation, rules: KeeperSettings) -> Plan:
-    """An agent of a worker that is not ours: all that is known is who is in the room."""
-    want = s.want
-    agents = sorted(s.seen.agents(want.agent), key=lambda p: (p.joined_at, p.identity))
-    if want.evict:
-        removals = [RemoveParticipant(p.identity, "restarted") for p in agents]
-        return Plan(want=replace(want, evict=False), actions=removals, due=s.now)
-    if agents:  # of two, the one longest present stays
-        first, *others = agents
-        joined = replace(
-            change(want, State.JOINED, "", s.now),
-            identity=first.identity,
-            lacking_since=0.0,
-            dispatched_at=0.0,
-            failures=0,
-            trouble_since=0.0,
-        )
-        return Plan(want=joined, actions=[RemoveParticipant(p.identity, "stray") for p in others])
-    if want.state is State.JOINED:
-        if want.asked_at <= s.left_cleanly.get(want.identity, 0.0):  # I5
-            return finish(want, "the agent left by itself", s.now)
-        gone = change(want, State.REPLACING, "the agent is gone", s.now)
-        return _call(replace(s, want=gone), rules, [])
-    if want.dispatched_at:
-        until = want.dispatched_at + rules.foreign_timeout
-        if s.now < until:
-            return Plan(want=want, due=min(until, s.now + 2 * LOOK_SOON))
-        return Plan(want=want, actions=[LoseDispatch()], due=s.now)
-    return _call(s, rules, [])

@@ -15,8 +15,10 @@ from gateway.keeper.fleet import Fleet
 from gateway.keeper.jobs import Jobs
 from gateway.keeper.model import Claim, End, Seen, Stage, State, Unknown, Want
 from gateway.keeper.notes import Note
-from gateway.keeper.plan import (
-    LEAVE_TIMEOUT,
+from gateway.keeper.plan import LEAVE_TIMEOUT, leave, plan
+from gateway.keeper.policy import Policy
+from gateway.keeper.ports import Clock, LiveKit, Store
+from gateway.keeper.situation import (
     LOOK_SOON,
     Dispatch,
     EndJob,
@@ -28,11 +30,7 @@ from gateway.keeper.plan import (
     RemoveParticipant,
     Situation,
     change,
-    leave,
-    plan,
 )
-from gateway.keeper.policy import Policy
-from gateway.keeper.ports import Clock, LiveKit, Store
 from gateway.keeper.wants import Wants, failed
 from gateway.metrics import Metrics
 from gateway.settings import KeeperSettings

@@ -51,7 +51,7 @@ class Resync:
 
         Raises StoreUnavailable.
         """
-        living = await self._store.living()
+        living = [want for want in await self._store.living() if not self._wants.ended(want.id)]
         for want in living:
             self._wants.note(want)
         self._admission.keep_only({want.id for want in living})

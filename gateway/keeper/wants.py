@@ -96,9 +96,15 @@ class Wants:
         """The living wants as last heard of, and those that ended lately."""
         return [want for books in (self._ended, self._living) for want, _ in books.values()]
 
+    def ended(self, want_id: str) -> bool:
+        """Whether the want is known to have ended lately: what was read of it before is out of date."""
+        return want_id in self._ended
+
     def note(self, want: Want) -> None:
         """Take a want's state into the books and wake those who wait for it."""
         self._forget(want.id)
+        if want.id in self._ended:  # an end is for good; this was read before it
+            want = self._ended[want.id][0]
         if want.state.ended:
             self._ended[want.id] = want, self._clock()
         else:

@@ -16,8 +16,8 @@ from gateway.keeper import jobs as keeper_jobs
 from gateway.keeper import plan as keeper_plan
 from gateway.keeper.gate import ClaimGate
 from gateway.keeper.model import Claim, End, Room, State, Unknown
-from gateway.keeper.plan import Plan, Situation
 from gateway.keeper.reconcile import Reconciler
+from gateway.keeper.situation import Plan, Situation
 from gateway.settings import KeeperSettings
 from pool.ports import Offer, Verdict
 from tests.fakes.livekit import FakeLiveKit

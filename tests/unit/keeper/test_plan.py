@@ -9,15 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gateway.keeper.model import Claim, End, Participant, Room, Seen, Source, Stage, State, Want
-from gateway.keeper.plan import (
-    Dispatch,
-    EndJob,
-    LoseDispatch,
-    Release,
-    RemoveParticipant,
-    Situation,
-    plan,
-)
+from gateway.keeper.plan import plan
+from gateway.keeper.situation import Dispatch, EndJob, LoseDispatch, Release, RemoveParticipant, Situation
 from gateway.settings import KeeperSettings
 
 NOW = 1_800_000_000.0
