@@ -21,6 +21,7 @@ DEV_SECRET = "secret"  # noqa: S105  (LiveKit's public dev pair)
 DEFAULT_AGENT = "my-telephony-agent"
 
 JobAuth = Literal["room-token", "operator", "open"]
+ForeignReplace = Literal["unclean", "never"]
 
 T = TypeVar("T")
 
@@ -94,6 +95,12 @@ class KeeperSettings:
     """From the room to an open session, for an agent that has begun to open one."""
     return_timeout: float = 12.0
     """How long a running agent that is not listed may take to come back after LiveKit restarted (fact 80)."""
+    foreign_replace: ForeignReplace = "unclean"
+    """`ROOMKEEPER_FOREIGN_REPLACE`: when an agent of other people's workers is gone, get another one:
+    `unclean`, unless it left on purpose, or `never`."""
+    redispatch_grace: float = 0.0
+    """`ROOMKEEPER_REDISPATCH_GRACE`: how long to leave it to somebody else to replace an agent of other
+    people's workers. LiveKit Cloud does so by itself and takes about 15 s (fact 10)."""
     give_up_after: float = 300.0
     """`ROOMKEEPER_GIVE_UP_AFTER`: a want without a working agent for so long is given up."""
     empty_timeout: float = 60.0
@@ -249,6 +256,7 @@ def _one_of(*choices: T) -> Callable[[str], T]:
 
 
 _JOB_AUTH: Callable[[str], JobAuth] = _one_of("room-token", "operator", "open")
+_FOREIGN_REPLACE: Callable[[str], ForeignReplace] = _one_of("unclean", "never")
 
 
 def _list(item: Callable[[str], T]) -> Callable[[str], tuple[T, ...]]:
@@ -298,6 +306,8 @@ def read(env: Mapping[str, str], *, dev: bool, **overrides: object) -> Settings:
             default_agent=get("LIVEKIT_AGENT_NAME", str, DEFAULT_AGENT),
             room_patterns=get("ROOMKEEPER_ROOMS", _list(_pattern), ()),
             connect_timeout=get("ROOMKEEPER_CONNECT_TIMEOUT", _number(1, 600), 15.0),
+            foreign_replace=get("ROOMKEEPER_FOREIGN_REPLACE", _FOREIGN_REPLACE, "unclean"),
+            redispatch_grace=get("ROOMKEEPER_REDISPATCH_GRACE", _number(0, 600), 0.0),
             give_up_after=get("ROOMKEEPER_GIVE_UP_AFTER", _number(1, 86400), 300.0),
             empty_timeout=get("ROOMKEEPER_EMPTY_TIMEOUT", _number(1, 86400), 60.0),
             resync_interval=get("ROOMKEEPER_RESYNC", _number(0.1, 3600), 10.0),

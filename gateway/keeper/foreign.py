@@ -41,7 +41,10 @@ def foreign(s: Situation, rules: KeeperSettings) -> Plan:
     if want.state is State.JOINED:
         if want.asked_at <= s.left_cleanly.get(want.identity, 0.0):  # I5
             return finish(want, "the agent left by itself", s.now)
+        if rules.foreign_replace == "never":
+            return finish(want, "the agent is gone; agents of other workers are not replaced", s.now)
         gone = change(want, State.REPLACING, "the agent is gone", s.now)
+        gone = replace(gone, not_before=max(gone.not_before, s.now + rules.redispatch_grace))
         return call(replace(s, want=gone), rules, [])
     if want.dispatched_at:
         until = want.dispatched_at + rules.foreign_timeout

@@ -316,6 +316,8 @@ class Reconciler:
         await self._wants.write(failed(want, now=self._clock(), reason=why), was=want, epoch=epoch)
 
     async def _dispatch(self, want: Want, decided: Plan, seen: Seen, epoch: int) -> Look:
+        if self._wants.ended(want.id):  # since it was read: it must not stand in the line for a moment
+            return Look()
         if (why := self._admission.enter(want)) is not None:
             waiting = change(want, State.WAITING, why, self._clock())
             if not await self._wants.write(waiting, was=want, epoch=epoch):

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 
 import anyio
 import pytest
 
 from gateway.keeper.model import Ask, Job, State
+from gateway.settings import KeeperSettings
 from tests.fakes.livekit_parts import Fault
 from tests.fakes.livekit_worker import StockWorker
-from tests.unit.keeper.site import Site, a_site
+from tests.unit.keeper.site import AGENT, Site, a_site
 
 pytestmark = pytest.mark.anyio
 
@@ -19,8 +21,9 @@ NAME = "theirs"
 
 
 @asynccontextmanager
-async def a_site_with_their_worker() -> AsyncIterator[tuple[Site, StockWorker]]:
-    async with a_site() as site:
+async def a_site_with_their_worker(**rules: object) -> AsyncIterator[tuple[Site, StockWorker]]:
+    settings = replace(KeeperSettings(), default_agent=AGENT, **rules)  # type: ignore[arg-type]
+    async with a_site(settings=settings) as site:
         worker = StockWorker(site.livekit, NAME)
         async with site.running():
             site.person()
@@ -125,3 +128,47 @@ async def test_a_name_that_nobody_serves_is_given_up_and_jams_nobody() -> None:
         assert len(states) == 200
         assert set(states) <= {State.GAVE_UP, State.FINISHED}  # finished: its probe's room ran empty
         assert states.count(State.GAVE_UP) > 100
+
+
+async def test_a_foreign_agent_is_left_to_somebody_else_to_replace_for_as_long_as_the_setting_says() -> None:
+    """LiveKit Cloud replaces crashed agents by itself (fact 10): one re-dispatcher, not two."""
+    async with a_site_with_their_worker(redispatch_grace=15.0) as (site, worker):
+        job = await ask(site)
+        await joined(site, job)
+        [agent] = worker.agents.values()
+        assert agent is not None
+        await site.livekit.remove_participant("r", agent.identity)
+        await anyio.sleep(14)
+        assert site.livekit.calls["CreateDispatch"] == 1
+        await anyio.sleep(5)
+        assert site.livekit.calls["CreateDispatch"] == 2
+        assert await site.state(job) is State.JOINED
+
+
+async def test_a_foreign_agent_that_the_other_dispatcher_replaced_is_not_called_again() -> None:
+    """Whoever brought it, it is the room's agent."""
+    async with a_site_with_their_worker(redispatch_grace=15.0) as (site, worker):
+        job = await ask(site)
+        await joined(site, job)
+        [agent] = worker.agents.values()
+        assert agent is not None
+        await site.livekit.remove_participant("r", agent.identity)
+        await anyio.sleep(5)
+        await site.livekit.create_dispatch("r", NAME, metadata="", attributes={})  # Cloud's own
+        await anyio.sleep(30)
+        assert site.observer.most["r"] == 1
+        assert site.livekit.calls["CreateDispatch"] == 2
+        assert await site.state(job) is State.JOINED
+
+
+async def test_foreign_agents_are_never_replaced_when_the_setting_says_so() -> None:
+    """Somebody else's business altogether."""
+    async with a_site_with_their_worker(foreign_replace="never") as (site, worker):
+        job = await ask(site)
+        await joined(site, job)
+        [agent] = worker.agents.values()
+        assert agent is not None
+        await site.livekit.remove_participant("r", agent.identity)
+        await anyio.sleep(30)
+        assert site.livekit.calls["CreateDispatch"] == 1
+        assert await site.state(job) is State.FINISHED
