@@ -137,7 +137,9 @@ async def test_a_foreign_agent_is_left_to_somebody_else_to_replace_for_as_long_a
         await joined(site, job)
         [agent] = worker.agents.values()
         assert agent is not None
-        await site.livekit.remove_participant("r", agent.identity)
+        site.livekit.crash(agent)
+        worker.agents.clear()
+        await site.until(lambda: site.observer.agents("r") == [], within=25)  # fact 12: its ghost
         await anyio.sleep(14)
         assert site.livekit.calls["CreateDispatch"] == 1
         await anyio.sleep(5)
@@ -152,7 +154,9 @@ async def test_a_foreign_agent_that_the_other_dispatcher_replaced_is_not_called_
         await joined(site, job)
         [agent] = worker.agents.values()
         assert agent is not None
-        await site.livekit.remove_participant("r", agent.identity)
+        site.livekit.crash(agent)
+        worker.agents.clear()
+        await site.until(lambda: site.observer.agents("r") == [], within=25)  # fact 12: its ghost
         await anyio.sleep(5)
         await site.livekit.create_dispatch("r", NAME, metadata="", attributes={})  # Cloud's own
         await anyio.sleep(30)
