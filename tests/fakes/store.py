@@ -7,7 +7,7 @@ replicas get links of their own by `link()`. While `away`, calls fail.
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import TypeVar
 
 import anyio
@@ -24,6 +24,10 @@ RECEIVE = 1.0
 """Seconds that `receive` waits for a first note."""
 
 
+async def _at_once() -> None:
+    pass
+
+
 class MemoryLink:
     """One replica's way to the store. Implements `gateway.keeper.ports.Store`."""
 
@@ -38,6 +42,8 @@ class MemoryLink:
         """Asked before each step, whether it fails; then nothing is written."""
         self.loses: Callable[[], bool] = lambda: False
         """Asked after each step, whether its answer gets lost; what it wrote is written."""
+        self.on_the_way: Callable[[], Awaitable[None]] = _at_once
+        """Awaited before each step, and again before its answer: whoever stands still gets on with neither."""
 
     @property
     def away(self) -> bool:
@@ -120,10 +126,12 @@ class MemoryLink:
                 await inbox.arrived.wait()
             self._check()
             notes = self._world.inbox(replica_id).take()
+            await self.on_the_way()
         return notes
 
     async def _step(self, work: Callable[[], T]) -> T:
         """Others run while a step is on its way, as with the real ones; the step itself is atomic."""
+        await self.on_the_way()
         if self.latency:
             await anyio.sleep(self._rng.uniform(0.0, 2 * self.latency))
         else:
@@ -133,6 +141,7 @@ class MemoryLink:
             raise StoreUnavailable("the store failed")
         self._world.speaker = self._me
         result = work()
+        await self.on_the_way()
         if self.loses():
             raise StoreUnavailable("the store's answer was lost")
         return result
