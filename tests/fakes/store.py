@@ -43,7 +43,7 @@ class MemoryLink:
         self.loses: Callable[[], bool] = lambda: False
         """Asked after each step, whether its answer gets lost; what it wrote is written."""
         self.on_the_way: Callable[[], Awaitable[None]] = _at_once
-        """Awaited before each step, and again before its answer: whoever stands still gets on with neither."""
+        """Awaited before each step, and again before its answer: a caller that stands still gets neither."""
 
     @property
     def away(self) -> bool:
