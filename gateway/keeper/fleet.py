@@ -115,6 +115,11 @@ class Fleet:
         return replica_id not in self._lapsed
 
     @property
+    def living(self) -> frozenset[str]:
+        """The other replicas that live."""
+        return frozenset(self._others.keys() - self._lapsed)
+
+    @property
     def lapsed(self) -> frozenset[str]:
         return frozenset(self._lapsed)
 

@@ -26,7 +26,7 @@ LIVEKIT_GONE = 6.0
 
 class Heart:
     """Calls `gained(epoch)` when this replica becomes the leader, `lost()` when it is not any more,
-    `emptied()` when the store has begun a new generation, and `doubted()` when this replica may have been
+    `departed()` when another one is gone, `emptied()` when the store has begun a new generation, and `doubted()` when this replica may have been
     given up: it was stopped, or cut off."""
 
     def __init__(
@@ -39,6 +39,7 @@ class Heart:
         *,
         gained: Callable[[int], None],
         lost: Callable[[], None],
+        departed: Callable[[], None],
         emptied: Callable[[], Awaitable[None]],
         doubted: Callable[[], None],
     ) -> None:
@@ -47,7 +48,8 @@ class Heart:
         self._fleet = fleet
         self._metrics = metrics
         self._clock = clock
-        self._gained, self._lost, self._emptied, self._doubted = gained, lost, emptied, doubted
+        self._gained, self._lost, self._departed = gained, lost, departed
+        self._emptied, self._doubted = emptied, doubted
         self._early = anyio.Event()
         self._epoch: int | None = None
         self.leader = ""
@@ -89,11 +91,13 @@ class Heart:
 
     async def _take(self, pulse: Pulse, sent: float) -> None:
         gap, self._last = sent - self._last, sent
-        lapsed = self._fleet.lapsed
+        living, lapsed = self._fleet.living, self._fleet.lapsed
         self._fleet.take(pulse, sent)
         for replica in self._fleet.lapsed - lapsed:
             log.warning("replica_lapsed", replica=replica)
             self._metrics.replicas_lapsed.inc()
+        if living - self._fleet.living:
+            self._departed()
         if pulse.leader != self.leader:
             log.info("leader_is", leader=pulse.leader, epoch=pulse.epoch, me=self._fleet.id)
             self.leader = pulse.leader

@@ -155,6 +155,7 @@ class Keeper:
             clock,
             gained=self._lead.gained,
             lost=self._lead.lost,
+            departed=self._lead.departed,
             emptied=self._audit.restore,
             doubted=self._audit.hurry,
         )

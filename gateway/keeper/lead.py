@@ -54,6 +54,8 @@ class Lead:
         self._changed = anyio.Event()
         self._taken_up: int | None = None
         """The epoch of the lead that was taken up."""
+        self._departed = False
+        """A replica is gone, and its claims' rooms were not looked up yet."""
         self.store_fault = ""
         self.compared_at = 0.0
         """When the last comparison with LiveKit ended; 0 for never."""
@@ -61,6 +63,12 @@ class Lead:
         """How it went: "ok", or why nothing is known."""
 
     def gained(self, epoch: int) -> None:
+        self._reconciler.clear()  # what it saw when it led the last time is out of date
+        self._changed.set()
+
+    def departed(self) -> None:
+        """Another replica has lapsed or retired: its rooms need a look, and nobody else will tell."""
+        self._departed = True
         self._changed.set()
 
     def lost(self) -> None:
@@ -69,7 +77,6 @@ class Lead:
         self._queue.clear()
         self._admission.clear()
         self._wants.keep_lately(self._clock())
-        self._reconciler.clear()
         self._resync.clear()
         self._changed.set()
 
@@ -82,20 +89,35 @@ class Lead:
     # ---- taking up, and comparing -------------------------------------------------------------------
 
     async def _resync_forever(self) -> None:
+        due = 0.0
         while True:
             epoch = self._fleet.epoch
-            wait = self._settings.resync_interval
             try:
                 if epoch is not None and self._taken_up != epoch:
                     await self._take_up(epoch)
-                if epoch is not None:
+                    due = self._clock()
+                if epoch is not None and self._departed:
+                    await self._look_after_departed()
+                if epoch is not None and self._clock() >= due:
+                    due = self._clock() + self._settings.resync_interval
                     await self._compare()
+                wait = due - self._clock() if epoch is not None else self._settings.resync_interval
             except StoreUnavailable as fault:
                 self._store_is_away(fault)
-                wait = STORE_RETRY if self._taken_up != epoch else wait
+                wait = STORE_RETRY
             with anyio.move_on_after(wait):
                 await self._changed.wait()
             self._changed = anyio.Event()
+
+    async def _look_after_departed(self) -> None:
+        self._departed = False
+        try:
+            for claim in await self._store.all_claims():
+                if not self._fleet.alive(claim.replica):
+                    self._queue.add(claim.room)
+        except StoreUnavailable:
+            self._departed = True
+            raise
 
     async def _take_up(self, epoch: int) -> None:
         """Go on where the leader before this one stopped."""

@@ -249,7 +249,7 @@ class Reconciler:
                 memory.pop(room)
 
     def clear(self) -> None:
-        """Another replica leads now: what this one remembers will be out of date."""
+        """This replica leads from now on: what it remembers of when it led before is out of date."""
         for memory in (self.seen, self._sightings, self._joins, self.left_cleanly):
             memory.clear()
         self._started_at = self._clock()
