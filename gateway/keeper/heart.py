@@ -26,8 +26,9 @@ LIVEKIT_GONE = 6.0
 
 class Heart:
     """Calls `gained(epoch)` when this replica becomes the leader, `lost()` when it is not any more,
-    `departed()` when another one is gone, `emptied()` when the store has begun a new generation, and `doubted()` when this replica may have been
-    given up: it was stopped, or cut off."""
+    `departed()` when another replica is gone, `emptied()` when the store has begun a new generation, and
+    `doubted()` when this replica may have been given up: it was stopped, or cut off.
+    """
 
     def __init__(
         self,

@@ -9,11 +9,11 @@ import anyio
 import msgspec
 import pytest
 
-from gateway.keeper.model import Ask, Invitation, State
+from gateway.keeper.model import Ask, Invitation, Job, State
 from gateway.keeper.ports import LEASE, StoreUnavailable
 from gateway.settings import KeeperSettings
 from tests.fakes.livekit_parts import Call, Fault
-from tests.unit.keeper.site import AGENT, a_site
+from tests.unit.keeper.site import AGENT, Site, a_site
 
 pytestmark = pytest.mark.anyio
 
@@ -603,8 +603,14 @@ async def test_an_error_of_create_room_costs_nobody_their_place() -> None:
         site.livekit.hook = lambda call: Fault(lost="call") if call.method == "CreateRoom" else None
         site.pool.finish(site.pool.of("busy"))
         await anyio.sleep(1)
-        places = [found.place for job in jobs if (found := await site.keeper.job(job.want.id)) is not None]
-        assert places == [1, 2, 3]
+        with anyio.fail_after(1):  # while it is tried once more, the first one has no place
+            while (await places(site, jobs)) != [1, 2, 3]:
+                await anyio.sleep(0.01)
+
+
+async def places(site: Site, jobs: list[Job]) -> list[int | None]:
+    found = [await site.keeper.job(job.want.id) for job in jobs]
+    return [job.place for job in found if job is not None]
 
 
 async def test_a_stop_while_a_ghost_is_removed_holds_up_nobody() -> None:
