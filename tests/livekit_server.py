@@ -111,7 +111,7 @@ class LiveKitServer:
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,
-                preexec_fn=_die_with(os.getpid()),  # a killed test run leaves no server behind
+                preexec_fn=die_with(os.getpid()),  # a killed test run leaves no server behind
             )
         self._wait_until_it_answers()
         return self
@@ -197,7 +197,7 @@ def answers(port: int) -> bool:
         connection.close()
 
 
-def _die_with(parent: int) -> Callable[[], None] | None:
+def die_with(parent: int) -> Callable[[], None] | None:
     """A preexec_fn that ties the child's life to this process's.
 
     None in a thread: the kernel would take the thread's end for the process's.
