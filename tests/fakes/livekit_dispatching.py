@@ -51,16 +51,22 @@ class Dispatching(World):
     def register(self, worker: Worker) -> Registration:
         """A worker connects. One that comes later gets nothing of what was dispatched before (fact 2)."""
         registration = Registration(worker=worker, connected=False)
-        self._workers.append(registration)
+        self._workers = [*(r for r in self._workers if r.up), registration]
         self._connect(registration)
         return registration
 
     def _connect(self, registration: Registration) -> None:
-        if self.up and registration.up:
+        if registration.mute is not None:
+            self.after(1.0, partial(self._connect, registration))
+        elif self.up and registration.up:
             registration.connected = True
             registration.worker.registered(self.node_id)
 
-    def _dispatch(
+    def reconnect(self, registration: Registration) -> None:
+        """A worker that was cut off is back; jobs of before stay forgotten (fact 11)."""
+        self._connect(registration)
+
+    def dispatch(
         self, room: RoomState, agent: str, metadata: str, attributes: Mapping[str, str]
     ) -> DispatchState:
         dispatch = DispatchState(
@@ -70,20 +76,26 @@ class Dispatching(World):
         self._tasks.start_soon(self._launch, room, dispatch)
         return dispatch
 
+    def undispatch(self, room: RoomState, dispatch_id: str) -> bool:
+        """True: deleted. False: there was none."""
+        deleted = room.dispatches.pop(dispatch_id, None)
+        if deleted is not None:
+            self._tasks.start_soon(self._terminate, room, deleted)
+        return deleted is not None
+
     def _opened(self, room: RoomState, agents: Sequence[tuple[str, str]]) -> None:
         for agent, metadata in agents or [("", "")]:  # facts 55, 83: an unnamed one unless others are named
-            self._dispatch(room, agent, metadata, {})
+            self.dispatch(room, agent, metadata, {})
 
     def kill(self) -> None:
         super().kill()
         for registration in self._workers:
-            registration.connected = False
-            registration.jobs.clear()
-            registration.worker.registered("")
+            registration.cut_off()
 
     def start(self, *, after: float) -> None:
         super().start(after=after)
         back = 0.94 if after < 5 else 2.0  # fact 80
+        self._workers = [r for r in self._workers if r.up]
         for registration in self._workers:
             self.after(back, partial(self._connect, registration))
 
@@ -107,7 +119,12 @@ class Dispatching(World):
             answer = await self._ask(registration, offer)
             if answer == Refused(terminate=False):
                 continue  # the next worker
-            if isinstance(answer, Accepted) and registration.up and node == self.node_id:
+            if (
+                isinstance(answer, Accepted)
+                and registration.connected
+                and registration.up
+                and node == self.node_id
+            ):
                 job.identity = answer.identity or f"agent-{job.id}"
                 registration.jobs[job.id] = job
                 dispatch.jobs.append(job)
@@ -118,12 +135,16 @@ class Dispatching(World):
         dispatch.launched.set()
 
     def _pick(self, dispatch: DispatchState, asked: set[Registration]) -> Registration | None:
-        free = [
+        """By load, as the server does: a node answers while one of its workers is below 0.7, and then takes any
+        that has something left."""
+        left = [
             r
             for r in self._workers
-            if r.up and r.connected and r not in asked and r.worker.agent == dispatch.agent and r.load < FULL
+            if r.up and r.connected and r not in asked and r.worker.agent == dispatch.agent and r.load < 1
         ]
-        return self._rng.choices(free, [FULL - r.load for r in free])[0] if free else None
+        if all(r.load >= FULL for r in left):
+            return None
+        return self._rng.choices(left, [1 - r.load for r in left])[0]
 
     async def _ask(self, registration: Registration, offer: Offer) -> Answer | None:
         """The worker's answer, or None when it came too late; the worker is not told so before 7.5 s."""
@@ -132,6 +153,10 @@ class Dispatching(World):
         late = False
 
         async def ask() -> None:
+            while registration.mute is not None:
+                await registration.mute.wait()
+            if not registration.up:
+                return
             answer = await registration.worker.offered(offer)
             if late and isinstance(answer, Accepted):
                 await anyio.sleep(ASSIGNMENT_TIMEOUT)
@@ -153,7 +178,8 @@ class Dispatching(World):
             agent = room.members.get(job.identity)
             if holder is None:  # fact 11: forgotten; the answer was OK all the same
                 continue
-            holder.worker.terminated(job.id)
+            if holder.mute is None:
+                holder.worker.terminated(job.id)
             if agent is not None:
                 with anyio.move_on_after(TERMINATION_GRACE):
                     await agent.left.wait()

@@ -40,6 +40,8 @@ class Connection:
     joined_at: float = 0.0
     link: Link = Link.UP
     frozen: bool = False
+    severed: bool = False
+    """It runs, and its way to LiveKit is cut."""
     silences: int = 0
     """How often it went silent: tells a time-out from one that was overtaken by a thaw."""
     reason: str = ""
@@ -56,6 +58,11 @@ class Connection:
     @property
     def person(self) -> bool:
         return self.agent is None and not self.avatar
+
+    @property
+    def out_of_reach(self) -> bool:
+        """It runs, and cannot come back before something outside it changes."""
+        return self.frozen or self.severed
 
     def participant(self) -> Participant:
         return Participant(
@@ -77,6 +84,10 @@ class RoomState:
     empty_timeout: float
     departure_timeout: float
     members: dict[str, Connection] = field(default_factory=dict)
+    node_lost_at: float | None = None
+    """Its node is dead, and no other has taken it over yet (fact 20)."""
+    relics: dict[str, Participant] = field(default_factory=dict)
+    """Listed for ever, and in no node's memory: whoever was there when the node died (S12)."""
     dispatches: dict[str, DispatchState] = field(default_factory=dict)
     person_came: bool = False
     counted: int = 0
@@ -84,6 +95,10 @@ class RoomState:
     counted_at: float = 0.0
     left_at: float | None = None
     """When anybody last left, agents included: that is what LiveKit's departure timer counts from."""
+
+    @property
+    def has_node(self) -> bool:
+        return self.node_lost_at is None
 
     @property
     def people(self) -> int:
@@ -162,7 +177,9 @@ class Registration:
     """What it reported last: at 0.7 nothing is offered to it (fact 50)."""
     up: bool = True
     connected: bool = True
-    """False from a server's death until the worker has found the new one (fact 80)."""
+    """False while it is cut off, and from a server's death until the worker has found the new one (fact 80)."""
+    mute: anyio.Event | None = None
+    """Until this is set it is offered jobs and hears nothing: frozen, or its connection is half open."""
     jobs: dict[str, JobState] = field(default_factory=dict)
 
     def close(self) -> None:
@@ -173,6 +190,25 @@ class Registration:
     def cut(self) -> None:
         """The connection breaks and is back at once: the server has forgotten the jobs (fact 11)."""
         self.jobs.clear()
+
+    def cut_off(self) -> None:
+        """The connection breaks, both sides see it: no offers, and the jobs live on (fact 11)."""
+        self.jobs.clear()
+        if self.connected and self.up and self.mute is None:
+            self.worker.registered("")
+        self.connected = False
+
+    def freeze(self) -> None:
+        """SIGSTOP of the worker, or a cut without a word: the server never notices (fact 74)."""
+        self.mute = self.mute or anyio.Event()
+
+    def thaw(self) -> None:
+        """It hears, late, what it was offered meanwhile."""
+        if self.mute is not None:
+            self.mute.set()
+        self.mute = None
+        if not self.connected:
+            self.worker.registered("")
 
 
 @dataclass(frozen=True, slots=True)
@@ -194,4 +230,8 @@ class Fault:
     """Seconds after it took effect."""
     lost: Literal["", "call", "reply"] = ""
     """Answer `Unknown`: with "call" it had no effect, with "reply" it had."""
+    late: float = 0.0
+    """Answer `Unknown`, and the effect comes this many seconds later all the same."""
+    twice: bool = False
+    """It takes effect two times: LiveKit's own RPC repeats itself (fact 7)."""
     why: str = "injected fault"

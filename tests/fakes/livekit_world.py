@@ -1,7 +1,7 @@
 """The fake LiveKit's world: rooms, the people and agents in them, the server's own life and death. Knows
 nothing of workers and of the port.
 
-Whatever takes effect does so in one step between two awaits; timers are tasks of the world's own task group.
+Whatever takes effect does so in one step between two awaits.
 """
 
 from __future__ import annotations
@@ -16,11 +16,15 @@ from typing import Self
 import anyio
 from anyio.abc import TaskGroup
 
+from gateway.keeper.model import Participant
 from gateway.keeper.ports import Clock
 from gateway.livekit.webhooks import Event, EventParticipant, EventRoom
 from tests.fakes.livekit_parts import Connection, Link, RoomState
+from tests.fakes.timers import Timers
 
 GHOST_TIMEOUT = 20.0  # fact 12
+NODE_LAPSE = 4.0
+"""How long a dead node is taken for alive: 3 to 5 s, by its own last word (S11)."""
 COUNT_INTERVAL = 5.0  # LiveKit's roomUpdateInterval: how old ListRooms' num_participants can be
 
 
@@ -37,6 +41,8 @@ class World:
     ) -> None:
         self.on_event: list[Callable[[Event], None]] = []
         self.up = True
+        self.statuses: list[tuple[str, bytes]] = []
+        """What `send_status` delivered, with the room's name."""
         self.node_id = ""
         self._clock = clock
         self._rng = rng or random.Random(0)
@@ -45,11 +51,13 @@ class World:
         self._rooms: dict[str, RoomState] = {}
         self._away: list[Connection] = []
         self._ids = itertools.count(1)
+        self._timers = Timers()
         self._tasks: TaskGroup
 
     async def __aenter__(self) -> Self:
         self._tasks = anyio.create_task_group()
         await self._tasks.__aenter__()
+        self._tasks.start_soon(self._timers.run)
         self.node_id = self._id("ND")
         return self
 
@@ -76,7 +84,7 @@ class World:
         """Someone connects. `agent`: an agent of that name, else a person. `room_agents`: the token's
         `room_config.agents` as (name, metadata), ignored when the room exists (fact 78).
 
-        Raises ConnectionError while the server is down.
+        Raises ConnectionError while the server is down, or the room's node dead and not missed yet.
         """
         connection = Connection(
             room=room,
@@ -88,7 +96,7 @@ class World:
             attributes={**(attributes or {}), **({"lk.agent_name": agent} if agent else {})},
             on_change=on_change,
         )
-        if not self.up:
+        if not self.up or self._still_awaited(room):
             raise ConnectionError("LiveKit is not reachable")
         self._enter(connection, room_agents)
         return connection
@@ -100,6 +108,7 @@ class World:
 
     def crash(self, connection: Connection) -> None:
         """Its process dies by SIGKILL: a ghost stays behind."""
+        connection.severed = False
         self._go_silent(connection, frozen=False)
 
     def freeze(self, connection: Connection) -> None:
@@ -109,8 +118,30 @@ class World:
     def thaw(self, connection: Connection) -> None:
         """SIGCONT."""
         connection.frozen = False
+        self._come_round(connection)
+
+    def sever(self, connection: Connection) -> None:
+        """Its way to LiveKit is cut, not its process: it knows at once, and gives up after a while (fact 80).
+        LiveKit takes it for a ghost."""
+        if connection.link is not Link.UP or connection.severed:
+            return
+        connection.severed = True
+        self._go_silent(connection, frozen=connection.frozen)
+        self._be_patient(connection)
+        if not connection.frozen:
+            connection.on_change(connection)
+
+    def mend(self, connection: Connection) -> None:
+        """The way is there again."""
+        connection.severed = False
+        self._come_round(connection)
+
+    def _come_round(self, connection: Connection) -> None:
+        if connection.out_of_reach:
+            return
         if connection.link is Link.GHOST:
             connection.link = Link.UP
+            connection.on_change(connection)
         elif connection.link is Link.RETURNING:
             self.after(0.3, partial(self._return, connection))
         elif connection.link is Link.LEFT:  # it learns only now that it was removed
@@ -120,8 +151,34 @@ class World:
         """Whom LiveKit lists in the room, ghosts included."""
         return list(self._rooms[room].members.values()) if room in self._rooms else []
 
+    def listed(self, room: str) -> list[Participant]:
+        """The same with those whom only the list knows."""
+        if room not in self._rooms:
+            return []
+        relics = self._rooms[room].relics.values()
+        return [*(c.participant() for c in self.present(room)), *relics]
+
+    def put_out(self, room: str, identity: str) -> bool:
+        """True: removed. False: there was none."""
+        state = self._rooms.get(room)
+        if state is None:
+            return False
+        if identity in state.members:
+            self._part(state.members[identity], "PARTICIPANT_REMOVED")
+            return True
+        return state.relics.pop(identity, None) is not None
+
+    def is_relic(self, room: str, identity: str) -> bool:
+        return room in self._rooms and identity in self._rooms[room].relics
+
+    def hears(self, room: str, identity: str) -> bool:
+        """Whether a packet to that participant reaches a process that runs."""
+        found = self._rooms[room].members.get(identity) if room in self._rooms else None
+        return found is not None and found.link is Link.UP
+
     def _enter(self, connection: Connection, room_agents: Sequence[tuple[str, str]] = ()) -> None:
-        room = self._open(connection.room, agents=room_agents)
+        room = self.open_room(connection.room, agents=room_agents)
+        room.relics.pop(connection.identity, None)
         before = room.members.get(connection.identity)
         if before is not None:  # fact 22: the second removes the first; an agent goes down with it
             self._part(before, "DUPLICATE_IDENTITY")
@@ -148,9 +205,8 @@ class World:
     def _let_go(self, connection: Connection, silence: int) -> None:
         if connection.link is not Link.GHOST or connection.silences != silence:
             return
-        frozen = connection.frozen
         self._part(connection, "CONNECTION_TIMEOUT")
-        if frozen:  # fact 89: it does not know, and will be back
+        if connection.out_of_reach:  # fact 89: it does not know, and will be back
             connection.link = Link.RETURNING
 
     def _part(self, connection: Connection, reason: str) -> None:
@@ -169,15 +225,34 @@ class World:
         connection.left.set()
         if knows:
             connection.on_change(connection)
+        elif connection.severed:  # it was not told either, and will join again (fact 89)
+            connection.link = Link.RETURNING
 
     # Rooms
 
-    def _open(
+    def rooms_named(self, names: Sequence[str] | None) -> list[RoomState]:
+        if names is None:
+            return list(self._rooms.values())
+        return [self._rooms[name] for name in dict.fromkeys(names) if name in self._rooms]
+
+    def kept(self, name: str) -> RoomState | None:
+        """The room, if a node has it."""
+        room = self._rooms.get(name)
+        return room if room is not None and room.has_node else None
+
+    def can_find(self, name: str) -> bool:
+        """A call about somebody in the room gets an answer: its node lives, or there is no such room."""
+        return name not in self._rooms or self._rooms[name].has_node
+
+    def can_open(self, name: str) -> bool:
+        return not self._still_awaited(name)
+
+    def open_room(
         self, name: str, *, empty_timeout: float | None = None, agents: Sequence[tuple[str, str]] = ()
     ) -> RoomState:
         """The room, made if need be. One that exists keeps its time-out and gets no further agents."""
         if name in self._rooms:
-            return self._rooms[name]
+            return self._take_over(self._rooms[name], empty_timeout)
         room = RoomState(
             name=name,
             sid=self._id("RM"),
@@ -213,6 +288,8 @@ class World:
     def _end(self, room: RoomState) -> None:
         if self._rooms.get(room.name) is not room or room.people or self._clock() < room.ends_at:
             return
+        if not room.has_node:
+            return
         for connection in list(room.members.values()):
             self._part(connection, "ROOM_CLOSED")
         del self._rooms[room.name]
@@ -246,42 +323,83 @@ class World:
             self.after(person if connection.person else agent, partial(self._return, connection))
 
     def _lose_server(self, connection: Connection) -> None:
-        if connection.link is Link.GHOST and not connection.frozen:
+        if connection.link is Link.GHOST and not connection.out_of_reach:
             connection.link = Link.LEFT
             connection.left.set()
             return
         connection.link = Link.RETURNING
-        if connection.frozen:
-            return  # it will find out when it thaws
+        if connection.out_of_reach:
+            return  # it will find out later
         self._away.append(connection)
+        self._be_patient(connection)
+        connection.on_change(connection)
+
+    def _be_patient(self, connection: Connection) -> None:
         patience = self._rng.uniform(18, 25) if connection.person else self._rng.uniform(24, 35)  # fact 80
         self.after(patience, partial(self._give_up, connection, connection.sid))
-        connection.on_change(connection)
 
     def _give_up(self, connection: Connection, sid: str) -> None:
         if connection.link is Link.RETURNING and connection.sid == sid:
             self._part(connection, "SIGNAL_CLOSE")
 
     def _return(self, connection: Connection) -> None:
-        if connection.link is not Link.RETURNING or connection.frozen:
+        if connection.link is not Link.RETURNING or connection.out_of_reach:
             return
-        if not self.up:
+        if not self.up or self._still_awaited(connection.room):
             self.after(0.5, partial(self._return, connection))
             return
         connection.left = anyio.Event()
         self._enter(connection)
         connection.on_change(connection)
 
+    # One node of several
+
+    def lose_node(self, rooms: Sequence[str]) -> None:
+        """kill -9 of the node that has those rooms; the one that is asked lives on. Nobody is told, all stay
+        listed, and whoever lives comes back by itself (fact 20, S12)."""
+        for room in (self._rooms[name] for name in rooms):
+            room.node_lost_at = self._clock()
+            room.relics |= {c.identity: c.participant() for c in room.members.values()}
+            room.dispatches.clear()
+            members = list(room.members.values())
+            room.members.clear()
+            for connection in members:
+                self._lose_node(connection)
+
+    def _lose_node(self, connection: Connection) -> None:
+        if connection.link is Link.GHOST and not connection.out_of_reach:
+            connection.link = Link.LEFT
+            connection.left.set()
+            return
+        connection.link = Link.RETURNING
+        if not connection.out_of_reach:
+            self.after(self._rng.uniform(3.1, 11.6), partial(self._return, connection))
+            self._be_patient(connection)
+            connection.on_change(connection)
+
+    def _still_awaited(self, name: str) -> bool:
+        """Other nodes take a dead one for alive for a few seconds, and its rooms for well kept."""
+        room = self._rooms.get(name)
+        lost_at = room.node_lost_at if room is not None else None
+        return lost_at is not None and self._clock() - lost_at < NODE_LAPSE
+
+    def _take_over(self, room: RoomState, empty_timeout: float | None) -> RoomState:
+        """Another node gets the room that lost its own, as young as the room ever was (S13)."""
+        if room.has_node:
+            return room
+        room.node_lost_at, room.person_came, room.left_at = None, False, None
+        if empty_timeout is not None:
+            room.empty_timeout = empty_timeout
+        self._tell("room_started", room)
+        self._opened(room, ())
+        self._watch(room)
+        return room
+
     # Below
 
     def after(self, delay: float, action: Callable[[], None]) -> None:
-        """Do something later, in the fake's own task group."""
-
-        async def later() -> None:
-            await anyio.sleep(delay)
-            action()
-
-        self._tasks.start_soon(later)
+        """Do something later, in the fake's own task."""
+        self._timers.after(delay, action)
 
     def _id(self, prefix: str) -> str:
         return f"{prefix}_{next(self._ids):06}"
