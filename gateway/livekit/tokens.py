@@ -58,6 +58,12 @@ def mint(
     return token.to_jwt()
 
 
+def mint_agent(key: str, secret: str, *, room: str, identity: str, ttl: float) -> str:
+    """A token to join as an agent that nobody sees, hears or counts. `ttl` in seconds."""
+    grants = VideoGrants(room_join=True, room=room, hidden=True, can_publish=False, can_subscribe=False)
+    return _token(key, secret, identity, ttl).with_kind("agent").with_grants(grants).to_jwt()
+
+
 def mint_operator(key: str, secret: str, *, identity: str, ttl: float) -> str:
     """A token for Roomkeeper's operator routes, and for LiveKit's own room API. `ttl` in seconds."""
     grants = VideoGrants(

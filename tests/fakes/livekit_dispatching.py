@@ -135,8 +135,8 @@ class Dispatching(World):
         dispatch.launched.set()
 
     def _pick(self, dispatch: DispatchState, asked: set[Registration]) -> Registration | None:
-        """By load, as the server does: a node answers while one of its workers is below 0.7, and then takes any
-        that has something left."""
+        """By load, as the server does: a node answers while one of its workers is below 0.7, and then
+        takes any that has something left."""
         left = [
             r
             for r in self._workers

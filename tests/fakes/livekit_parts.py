@@ -177,7 +177,7 @@ class Registration:
     """What it reported last: at 0.7 nothing is offered to it (fact 50)."""
     up: bool = True
     connected: bool = True
-    """False while it is cut off, and from a server's death until the worker has found the new one (fact 80)."""
+    """False while it is cut off, and from a server's death until it has found the new one (fact 80)."""
     mute: anyio.Event | None = None
     """Until this is set it is offered jobs and hears nothing: frozen, or its connection is half open."""
     jobs: dict[str, JobState] = field(default_factory=dict)

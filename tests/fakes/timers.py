@@ -1,4 +1,4 @@
-"""Timers for a fake world: one task and a heap, however many are set (a hundred thousand rooms have some each).
+"""Timers for a fake world: one task and a heap, however many are set. A hundred thousand rooms have some.
 
 Timers of one moment go off in the order in which they were set, so that a seeded run repeats itself.
 """
