@@ -87,7 +87,7 @@ class Webhook:
     def _take(self, event: Event) -> None:
         if self._seen.repeated(event.id, self._clock()):
             return self._count(event.event, "repeated")
-        if not event.room.name:
+        if not event.about.name:
             return self._count(event.event, "no_room")  # egress and ingress events carry no room
         queued = self._hint(_hint_of(event))
         return self._count(event.event, "queued" if queued else "unwanted")
@@ -100,11 +100,22 @@ class Webhook:
 
 
 def _hint_of(event: Event) -> Hint:
+    room = event.about
+    if event.job is not None:
+        state = event.job.state
+        reason = state.reason or state.status
+        return Hint(
+            event=event.event,
+            room=room.name,
+            sid=room.sid,
+            identity=state.participant_identity,
+            reason=reason,
+        )
     who = event.participant
     return Hint(
         event=event.event,
-        room=event.room.name,
-        sid=event.room.sid,
+        room=room.name,
+        sid=room.sid,
         identity=who.identity if who else "",
         person=who is not None and who.kind not in _NO_PERSON and ON_BEHALF not in who.attributes,
         reason=who.disconnect_reason if who else "",

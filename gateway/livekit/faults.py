@@ -34,7 +34,8 @@ class Fault:
     """Why a call has no answer."""
 
     outcome: str
-    """One word for metrics: not_found, refused, unavailable, timeout, unreachable, rejected, malformed."""
+    """One word for metrics: not_found, refused, skewed, unavailable, timeout, unreachable, rejected,
+    malformed."""
     why: str
 
     @property

@@ -61,6 +61,24 @@ class EventParticipant(msgspec.Struct, frozen=True, rename="camel"):
     disconnect_reason: str = ""
 
 
+class EventJobState(msgspec.Struct, frozen=True, rename="camel"):
+    status: str = "JS_PENDING"
+    """LiveKit's name of the status; protobuf leaves the default out."""
+    reason: str = ""
+    """JSR_RETRYING: LiveKit itself is about to launch it again."""
+    participant_identity: str = ""
+
+
+class EventJob(msgspec.Struct, frozen=True, rename="camel"):
+    """An agent's job, in the agent_job_* events of servers newer than 1.13."""
+
+    id: str = ""
+    dispatch_id: str = ""
+    agent_name: str = ""
+    room: EventRoom = EventRoom()
+    state: EventJobState = EventJobState()
+
+
 class Event(msgspec.Struct, frozen=True, rename="camel"):
     """What happened, as far as the keeper cares."""
 
@@ -72,6 +90,12 @@ class Event(msgspec.Struct, frozen=True, rename="camel"):
     """Seconds since the epoch on LiveKit's clock, whole."""
     room: EventRoom = EventRoom()
     participant: EventParticipant | None = None
+    job: EventJob | None = None
+
+    @property
+    def about(self) -> EventRoom:
+        """The room that it concerns: a job's event names it in the job only."""
+        return self.room if self.room.name or self.job is None else self.job.room
 
 
 class _Header(msgspec.Struct, frozen=True):

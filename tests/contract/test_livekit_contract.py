@@ -4,7 +4,7 @@ livekit-server through the adapter.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable
 from typing import Any
 
 import anyio
@@ -299,6 +299,66 @@ async def test_a_second_arrival_under_one_identity_removes_the_first(world: Worl
     second = await eventually(lambda: participants_of(world, name), lambda got: got[0].sid != first[0].sid)
     assert [p.identity for p in second] == ["user-1"]
     assert second[0].sid != first[0].sid
+
+
+# Who lives
+
+
+async def timed(answer: Awaitable[bool | Unknown]) -> tuple[bool | Unknown, float]:
+    started = anyio.current_time()
+    return await answer, anyio.current_time() - started
+
+
+async def test_a_living_agent_answers_at_once(world: World) -> None:
+    """A method that nobody has is refused by the SDK, and that is a sign of life (S11)."""
+    name = world.name()
+    await world.join(name, "agent-1", agent="echo")
+    answer, took = await timed(world.livekit.answers(name, "agent-1"))
+    assert answer is True
+    assert took < 1
+
+
+async def test_an_agent_whose_event_loop_is_blocked_answers(world: World) -> None:
+    """The SDK's thread answers, not the program: slow code is no death (S11)."""
+    name = world.name()
+    agent = await world.join_as_process(name, "agent-1", agent="echo")
+    await agent.block()
+    answer, took = await timed(world.livekit.answers(name, "agent-1"))
+    assert answer is True
+    assert took < 1
+
+
+async def test_a_frozen_agent_does_not_answer_and_a_thawed_one_does(world: World) -> None:
+    """SIGSTOP: nobody answers for 2 s (S11)."""
+    name = world.name()
+    agent = await world.join_as_process(name, "agent-1", agent="echo")
+    agent.freeze()
+    answer, took = await timed(world.livekit.answers(name, "agent-1"))
+    assert answer is False
+    assert 1.5 < took < 3
+    agent.thaw()
+    assert await world.livekit.answers(name, "agent-1") is True
+
+
+async def test_a_killed_agent_does_not_answer(world: World) -> None:
+    """A ghost is told from a living agent in 2 s, not in 20 (fact 12, S11)."""
+    name = world.name()
+    agent = await world.join_as_process(name, "agent-1", agent="echo")
+    agent.kill()
+    answer, took = await timed(world.livekit.answers(name, "agent-1"))
+    assert answer is False
+    assert 1.5 < took < 3
+    assert [p.identity for p in await participants_of(world, name)] == ["agent-1"]
+
+
+async def test_who_is_not_there_does_not_answer(world: World) -> None:
+    """Definitely, and at once: in a room, and where no room is."""
+    name = world.name()
+    await world.join(name, "user-1")
+    for room in (name, world.name()):
+        answer, took = await timed(world.livekit.answers(room, "agent-1"))
+        assert answer is False
+        assert took < 1
 
 
 # The end of rooms

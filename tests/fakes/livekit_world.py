@@ -24,7 +24,7 @@ from tests.fakes.timers import Timers
 
 GHOST_TIMEOUT = 20.0  # fact 12
 NODE_LAPSE = 4.0
-"""How long a dead node is taken for alive: 3 to 5 s, by its own last word (S11)."""
+"""How long a dead node is taken for alive: 3 to 5 s, by its own last word (S12)."""
 COUNT_INTERVAL = 5.0  # LiveKit's roomUpdateInterval: how old ListRooms' num_participants can be
 
 

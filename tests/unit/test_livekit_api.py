@@ -9,6 +9,7 @@ from contextlib import asynccontextmanager
 import anyio
 import pytest
 from aiohttp import web
+from livekit.protocol import models
 from livekit.protocol import room as proto
 from livekit.protocol.agent_dispatch import JRP_NEVER, AgentDispatch, CreateAgentDispatchRequest
 
@@ -216,3 +217,99 @@ async def test_a_probe_of_nothing_says_what_to_look_at() -> None:
     assert not probe.ok
     assert "not reachable" in probe.why
     assert probe.skew is None
+
+
+@pytest.mark.parametrize("ahead", [45, -45])
+async def test_clocks_within_livekits_leeway_change_nothing(ahead: float) -> None:
+    """LiveKit allows 60 s; so do we (fact 85)."""
+
+    async def handler(request: web.Request) -> web.StreamResponse:
+        return web.Response(body=proto.ListRoomsResponse().SerializeToString())
+
+    async with (
+        answering(handler) as url,
+        LiveKitClient(url, "devkey", "secret", timeout=5.0, clock=lambda: time.time() + ahead) as livekit,
+    ):
+        assert await livekit.rooms() == []
+        assert (await livekit.probe()).ok
+
+
+@pytest.mark.parametrize(
+    ("ahead", "words"), [(600, "600 s ahead of LiveKit's"), (-600, "600 s behind LiveKit's")]
+)
+async def test_a_clock_that_is_far_off_makes_every_answer_unknown(ahead: float, words: str) -> None:
+    """Also where LiveKit takes the token: this replica leads nobody, and says why (fact 85)."""
+
+    async def handler(request: web.Request) -> web.StreamResponse:
+        return web.Response(body=proto.ListRoomsResponse().SerializeToString())
+
+    def clock() -> float:  # LiveKit tells whole seconds
+        return int(time.time()) + 0.5 + ahead
+
+    async with (
+        answering(handler) as url,
+        LiveKitClient(url, "devkey", "secret", timeout=5.0, clock=clock) as livekit,
+    ):
+        answer = await livekit.rooms()
+        probe = await livekit.probe()
+    assert isinstance(answer, Unknown)
+    assert words in answer.why or "599 s" in answer.why or "601 s" in answer.why
+    assert not probe.ok
+    assert "set it right" in probe.why
+
+
+def rpc_error(code: int, words: str, *, twirp: str = "canceled", status: int = 408) -> web.StreamResponse:
+    message = f"twirp error unknown: RpcError {code}: {words}"
+    return web.json_response({"code": twirp, "msg": message}, status=status)
+
+
+@pytest.mark.parametrize(
+    ("response", "verdict"),
+    [
+        (lambda: rpc_error(1400, "Method not supported", twirp="invalid_argument", status=400), True),
+        (lambda: rpc_error(1500, "Application error", twirp="internal", status=500), True),
+        (lambda: web.Response(body=proto.PerformRpcResponse(payload="yes").SerializeToString()), True),
+        (lambda: rpc_error(1501, "Connection timeout"), False),
+        (lambda: rpc_error(1502, "Response timeout"), False),
+        (lambda: rpc_error(1503, "Recipient disconnected", twirp="unavailable", status=503), False),
+        (lambda: web.json_response({"code": "not_found", "msg": "no such participant"}, status=404), False),
+        (lambda: rpc_error(1505, "Failed to send", twirp="internal", status=500), None),
+        (
+            lambda: web.json_response(
+                {"code": "internal", "msg": "data channel is not available"}, status=500
+            ),
+            None,
+        ),
+        (lambda: web.json_response({"code": "unavailable", "msg": "no response"}, status=503), None),
+        (lambda: web.json_response({"code": "unauthenticated"}, status=401), None),
+    ],
+)
+async def test_only_what_a_participant_said_or_left_unsaid_tells_whether_it_lives(
+    response: Callable[[], web.StreamResponse], verdict: bool | None
+) -> None:
+    """Somebody who is still joining, a broken bus, a refused key: unknown (S11, I3)."""
+
+    async def handler(request: web.Request) -> web.StreamResponse:
+        if "ListParticipants" in request.path:
+            there = proto.ListParticipantsResponse(participants=[models.ParticipantInfo(identity="agent-1")])
+            return web.Response(body=there.SerializeToString())
+        if "ListDispatch" in request.path:
+            return web.json_response({"code": "unavailable"}, status=503)
+        return response()
+
+    async with answering(handler) as url, client(url) as livekit:
+        answer = await livekit.answers("r", "agent-1")
+    assert isinstance(answer, Unknown) if verdict is None else answer is verdict
+
+
+async def test_a_participant_whose_room_is_on_no_node_is_neither_dead_nor_removed() -> None:
+    """503 of the room too: nobody's place is taken, it may be a living node behind a broken bus (S12, I3)."""
+    asked: list[str] = []
+
+    async def handler(request: web.Request) -> web.StreamResponse:
+        asked.append(request.path)
+        return web.json_response({"code": "unavailable"}, status=503)
+
+    async with answering(handler) as url, client(url) as livekit:
+        assert isinstance(await livekit.remove_participant("r", "agent-1"), Unknown)
+    assert not [path for path in asked if path.startswith("/rtc")]

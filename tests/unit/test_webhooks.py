@@ -371,3 +371,31 @@ def test_events_without_an_id_are_no_repeats_of_each_other() -> None:
     seen = SeenIds()
     assert not seen.repeated("", 0.0)
     assert not seen.repeated("", 0.0)
+
+
+@pytest.mark.parametrize("event", ["agent_job_pending", "agent_job_started", "agent_job_ended"])
+def test_a_job_event_of_a_newer_server_tells_its_room_and_agent(event: str) -> None:
+    """Its room is in the job, as with egress; a status that is the default is left out."""
+    body = json.dumps(
+        {
+            "event": event,
+            "id": "EV_1",
+            "createdAt": "1700000000",
+            "job": {
+                "id": "AJ_1",
+                "dispatchId": "AD_1",
+                "type": "JT_ROOM",
+                "room": {"sid": "RM_1", "name": "room-1"},
+                "agentName": "echo",
+                "state": {"reason": "JSR_RETRYING", "participantIdentity": "agent-AJ_1", "error": "x"},
+            },
+        }
+    ).encode()
+
+    told = verify(body, token(claims_for(body)), KEYS, NOW)
+
+    assert (told.about.name, told.about.sid) == ("room-1", "RM_1")
+    assert told.job is not None
+    assert (told.job.id, told.job.dispatch_id, told.job.agent_name) == ("AJ_1", "AD_1", "echo")
+    assert (told.job.state.status, told.job.state.reason) == ("JS_PENDING", "JSR_RETRYING")
+    assert told.job.state.participant_identity == "agent-AJ_1"
