@@ -49,6 +49,7 @@ class Fleet:
         self._lease_until = -math.inf
         self._beaten_at = -math.inf
         self._judges_from = -math.inf
+        self._settled = False
 
     # ---- fed by the heart
 
@@ -70,6 +71,7 @@ class Fleet:
         old = pulse.now - LEASE
         judges = sent_at >= self._judges_from
         self._lapsed = {r.id for r in self._others.values() if r.beat_at < old} if judges else set()
+        self._settled = pulse.settled
         leads = pulse.leader == self.id
         self._epoch = pulse.epoch if leads else None
         self._lease_until = sent_at + LEASE - MARGIN if leads else -math.inf
@@ -83,8 +85,9 @@ class Fleet:
 
     @property
     def epoch(self) -> int | None:
-        """Under which this replica leads now; None when it does not, or cannot be sure."""
-        return self._epoch if self._clock() < self._lease_until else None
+        """Under which this replica leads now; None when it does not, or cannot be sure. A leader begins its
+        work when the store is settled: an agent whose claim is not back yet looks like a stray."""
+        return self._epoch if self._settled and self._clock() < self._lease_until else None
 
     @property
     def should_lead(self) -> bool:

@@ -184,6 +184,9 @@ class Pulse:
     """The leader's fencing epoch: higher with every change of the leader."""
     replicas: Sequence[Replica] = ()
     """All that told of themselves lately, lapsed ones included."""
+    settled: bool = True
+    """False for as long as one heartbeat lapse after a generation began: not everybody has put back yet what
+    the store lost."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -82,6 +82,10 @@ class Store(Protocol):
     - Whoever writes without an epoch (an ask, a stop, what a job told) also puts the room into the leader's
       inbox, in the same step: a kill in between cannot part the two. Unless this replica (the one that
       beats on this store) leads itself: it knows.
+    - When the store may have lost what it had (wiped, restarted, failed over), a new generation begins. Until
+      this replica has beaten under it, its other steps are `StoreUnavailable`: what they read or write would
+      rest on what is no more. Then it is not settled for one heartbeat lapse (`Pulse.settled`), in which
+      replicas put back (`restore`) what they know.
     - Times are the store's clock: replicas whose clocks differ agree on what came first.
     """
 
@@ -94,7 +98,8 @@ class Store(Protocol):
         """Renew the living want of (room, agent), or store `fresh`.
 
         Returns the want and whether it was there already. A living want gets `fresh.asked_at`, and
-        `fresh.metadata` when that is not empty; its id and state stay.
+        `fresh.metadata` when that is not empty; its id and state stay. `StoreUnavailable` while the store is
+        not settled and no want lives: one may be about to be put back.
         """
 
     async def want(self, want_id: str) -> Want | None: ...
@@ -129,8 +134,7 @@ class Store(Protocol):
         """Insert the claim if nobody holds (room, agent) and its want is alive, of that generation and SID.
 
         A want that is not pinned yet gets pinned to the claim's SID. Returns the claim that holds now, or
-        None when the want forbids it. `StoreUnavailable` for as long as one heartbeat lapse after the store
-        may have lost what it had: until then replicas tell again what they hold.
+        None when the want forbids it. `StoreUnavailable` while the store is not settled.
         """
 
     async def claims(self, room: str) -> list[Claim]: ...
