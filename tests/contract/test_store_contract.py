@@ -2,60 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+import math
 from dataclasses import replace
-from pathlib import Path
 
 import anyio
 import pytest
 
-from gateway.errors import StoreLocked
 from gateway.keeper.model import Ask, Claim, Invitation, Stage, State, Want
-from gateway.keeper.ports import Store, StoreUnavailable
-from gateway.settings import StoreSettings
-from gateway.store.sqlite import open_store
-from tests.fakes.store import MemoryStore
+from gateway.keeper.notes import End, Look, Note
+from gateway.keeper.ports import LEADER, LeaseLost, Store
+from tests.contract.store_worlds import NOW, asked, claim, replica, want
 
 pytestmark = pytest.mark.anyio
 
-NOW = 1000.0
+
+@pytest.fixture(params=["memory", "sqlite", pytest.param("redis", marks=pytest.mark.needs("redis-server"))])
+def kind(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
 
 
-def clock() -> float:
-    return NOW
+@pytest.fixture
+def anyio_backend(kind: str) -> str:
+    return "asyncio" if kind == "redis" else "trio"
 
 
-def want(want_id: str = "w1", room: str = "r", agent: str = "a", at: float = NOW, sid: str = "") -> Want:
-    return Want(
-        id=want_id, room=room, agent=agent, sid=sid, created_at=at, asked_at=at, since=at, lacking_since=at
-    )
-
-
-def claim(job_id: str = "j1", *, of: Want, sid: str = "RM_1") -> Claim:
-    return Claim(
-        room=of.room,
-        agent=of.agent,
-        want_id=of.id,
-        generation=of.generation,
-        sid=sid,
-        job_id=job_id,
-        identity=f"agent-{job_id}",
-        since=NOW,
-    )
-
-
-async def asked(store: Store, fresh: Want) -> Want:
-    stored, _ = await store.ask(Ask(room=fresh.room, agent=fresh.agent), fresh=fresh)
-    return stored
-
-
-@pytest.fixture(params=["memory", "sqlite"])
-async def store(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Store]:
-    if request.param == "memory":
-        yield MemoryStore(clock)
-    else:
-        async with open_store(StoreSettings(path=tmp_path / "store.db"), clock) as opened:
-            yield opened
+# ---- wants ------------------------------------------------------------------------------------------------
 
 
 async def test_an_ask_for_a_living_want_renews_it_and_keeps_its_id(store: Store) -> None:
@@ -64,6 +35,12 @@ async def test_an_ask_for_a_living_want_renews_it_and_keeps_its_id(store: Store)
     again, is_there = await store.ask(Ask(room="r", agent="a"), fresh=want("w2", at=NOW + 5))
     assert (was_there, is_there) == (False, True)
     assert (again.id, again.asked_at, again.created_at) == (first.id, NOW + 5, NOW)
+
+
+async def test_an_ask_of_before_the_last_one_does_not_set_its_time_back(store: Store) -> None:
+    """Requests overtake each other on their way."""
+    await asked(store, want("w1", at=NOW + 5))
+    assert (await asked(store, want("w2"))).asked_at == NOW + 5
 
 
 async def test_an_ask_after_the_want_ended_makes_another_one(store: Store) -> None:
@@ -83,6 +60,21 @@ async def test_an_asks_metadata_replaces_the_wants_only_when_it_has_some(store: 
     assert (kept.metadata, changed.metadata) == ("de", "fr")
 
 
+async def test_fifty_asks_at_once_make_one_want(store: Store) -> None:
+    """A page that asks in a loop, behind a balancer, is answered with one job."""
+    answers: list[tuple[Want, bool]] = []
+
+    async def ask(number: int) -> None:
+        answers.append(await store.ask(Ask(room="r", agent="a"), fresh=want(f"w{number}")))
+
+    async with anyio.create_task_group() as tasks:
+        for number in range(50):
+            tasks.start_soon(ask, number)
+    assert len({answer.id for answer, _ in answers}) == 1
+    assert sorted(there for _, there in answers) == [False] + [True] * 49
+    assert len(await store.living()) == 1
+
+
 async def test_an_update_of_something_changed_meanwhile_writes_nothing(store: Store) -> None:
     """Two passes never overwrite each other's outcome."""
     first = await asked(store, want())
@@ -91,6 +83,21 @@ async def test_an_update_of_something_changed_meanwhile_writes_nothing(store: St
     stored = await store.want("w1")
     assert stored is not None
     assert stored.state is State.STOPPED
+
+
+async def test_an_update_of_a_want_that_is_gone_writes_nothing(store: Store) -> None:
+    """What was forgotten stays forgotten."""
+    assert not await store.update(replace(want(), state=State.JOINED), was=want())
+    assert await store.want("w1") is None
+
+
+async def test_an_update_counts_every_field(store: Store) -> None:
+    """The comparison leaves out the two that an ask may change, and no other."""
+    first = await asked(store, want())
+    assert not await store.update(first, was=replace(first, sid="RM_2"))
+    assert not await store.update(first, was=replace(first, failures=1))
+    assert not await store.update(first, was=replace(first, not_before=0.5))
+    assert await store.update(replace(first, sid="RM_2"), was=replace(first, asked_at=1.0, metadata="x"))
 
 
 async def test_an_ask_during_a_pass_survives_the_passs_update(store: Store) -> None:
@@ -114,6 +121,113 @@ async def test_a_want_that_was_asked_for_meanwhile_is_not_ended(store: Store) ->
     assert await store.update(replace(renewed, state=State.FINISHED), was=renewed)
 
 
+@pytest.mark.parametrize("time", [0.1 + 0.2, 1795265832.9375281, 1e22, 5e-324, NOW + 1e-6, math.pi])
+async def test_times_come_back_to_the_last_digit(store: Store, time: float) -> None:
+    """A time that changed on its way would make every comparison fail."""
+    first = replace(want(at=time), not_before=time, dispatched_at=time, trouble_since=time)
+    assert await asked(store, first) == first
+    assert await store.want("w1") == first
+    assert await store.update(replace(first, since=time, lacking_since=0.0), was=first)
+
+
+async def test_whole_numbers_as_times_are_no_change(store: Store) -> None:
+    """1 and 1.0 are the same time, however they are written down."""
+    first = replace(want(), not_before=1, created_at=2)
+    await asked(store, first)
+    assert await store.update(replace(first, state=State.JOINED), was=first)
+
+
+@pytest.mark.parametrize("name", ["ä" * 128, "r" * 300, "🦊 {roomkeeper}:\n\t\x00\x7f", '"\\/[],', "*", " "])
+async def test_names_may_be_long_and_strange(store: Store, name: str) -> None:
+    """LiveKit takes almost any name; rooms must not be mixed up for that."""
+    wanted = await asked(store, replace(want(room=name, agent=name), metadata=name, reason=name))
+    held = await store.claim(claim(of=wanted))
+    assert held is not None
+    assert [replace(w, sid="") for w in await store.wants(name)] == [wanted]
+    assert await store.claims(name) == [held]
+    invitation = Invitation(
+        room=name, identity=name, agent=name, metadata=name, expires_at=store.clock() + 60
+    )
+    await store.invite(invitation)
+    assert await store.invitations(name) == await store.invitations() == [invitation]
+    assert await store.release("j1") == held
+    assert await store.claims(name) == []
+
+
+async def test_a_rooms_wants_are_the_living_or_else_the_last_ended_of_each_agent(store: Store) -> None:
+    """Who asks about a room learns how it stands, and how it last ended."""
+    first = await asked(store, want("w1"))
+    await store.update(replace(first, state=State.FINISHED), was=first)
+    await asked(store, want("w2", at=NOW + 1))
+    third = await asked(store, want("w3", agent="b", at=NOW + 2))
+    await store.update(replace(third, state=State.FINISHED), was=third)
+    assert [w.id for w in await store.wants("r")] == ["w2", "w3"]
+    assert await store.wants("elsewhere") == []
+
+
+async def test_living_wants_are_listed_oldest_first(store: Store) -> None:
+    """Whoever takes over works them off in order."""
+    for number in (2, 0, 1):
+        await asked(store, want(f"w{number}", room=f"r{number}", at=NOW + number))
+    assert [w.id for w in await store.living()] == ["w0", "w1", "w2"]
+
+
+async def test_recent_wants_are_the_living_before_the_ended_and_newest_first(store: Store) -> None:
+    """The console shows what is going on before what is over."""
+    at = store.clock()
+    for number in range(4):
+        await asked(store, want(f"w{number}", room=f"r{number}", at=at + number))
+    for number in (0, 2):
+        ended = await store.want(f"w{number}")
+        assert ended is not None
+        await store.update(replace(ended, state=State.FINISHED), was=ended)
+    assert [w.id for w in await store.recent()] == ["w3", "w1", "w2", "w0"]
+    assert [w.id for w in await store.recent(3)] == ["w3", "w1", "w2"]
+    assert [w.id for w in await store.recent(1)] == ["w3"]
+
+
+async def test_the_place_in_line_goes_by_the_time_without_an_agent(store: Store) -> None:
+    """First come, first served, each agent's name for itself; who does not wait has no place."""
+    first = await asked(store, want("w1", room="r1", at=NOW + 2))
+    second = await asked(store, want("w2", room="r2", at=NOW + 1))
+    other = await asked(store, want("w3", room="r3", agent="b", at=NOW + 9))
+    assert [await store.place(w) for w in (first, second, other)] == [2, 1, 1]
+    joined = replace(second, state=State.JOINED, lacking_since=0.0)
+    assert await store.update(joined, was=second)
+    assert [await store.place(w) for w in (first, joined, second)] == [1, None, None]
+    again = replace(joined, state=State.WAITING, lacking_since=NOW + 3)
+    assert await store.update(again, was=joined)
+    assert [await store.place(w) for w in (first, again)] == [1, 2]
+    assert await store.update(replace(first, state=State.STOPPED), was=first)
+    assert await store.place(again) == 1
+
+
+async def test_ended_wants_are_forgotten_after_their_time(store: Store) -> None:
+    """The store does not grow for ever, and forgets no living want."""
+    at = store.clock()
+    first = await asked(store, want("w1", at=at))
+    await store.update(replace(first, state=State.FINISHED), was=first)
+    await asked(store, want("w2", at=at))
+    assert await store.forget_ended(before=at) == 0
+    assert await store.forget_ended(before=at + 1) == 1
+    assert [w.id for w in await store.recent()] == ["w2"]
+    assert [w.id for w in await store.wants("r")] == ["w2"]
+
+
+async def test_any_number_of_wants_is_forgotten_at_once(store: Store) -> None:
+    """A day's end leaves nothing behind, not even the room's name."""
+    at = store.clock()
+    for number in range(450):
+        ended = await asked(store, want(f"w{number}", room=f"r{number}", at=at))
+        await store.update(replace(ended, state=State.FINISHED), was=ended)
+    assert await store.forget_ended(before=at + 1) == 450
+    assert await store.recent() == []
+    assert await store.wants("r7") == []
+
+
+# ---- claims -----------------------------------------------------------------------------------------------
+
+
 async def test_only_one_job_gets_the_claim(store: Store) -> None:
     """The second job is told who holds the room (I1)."""
     wanted = await asked(store, want())
@@ -122,6 +236,28 @@ async def test_only_one_job_gets_the_claim(store: Store) -> None:
     assert first is not None
     assert second is not None
     assert (first.job_id, second.job_id) == ("j1", "j1")
+
+
+async def test_of_fifty_claims_at_once_one_is_granted(store: Store) -> None:
+    """Fifty workers that are asked in the same moment agree on one of them (I1)."""
+    wanted = await asked(store, want())
+    held: list[Claim | None] = []
+
+    async def try_it(number: int) -> None:
+        held.append(await store.claim(claim(f"j{number}", of=wanted)))
+
+    async with anyio.create_task_group() as tasks:
+        for number in range(50):
+            tasks.start_soon(try_it, number)
+    [winner] = await store.all_claims()
+    assert held == [winner] * 50
+
+
+async def test_a_claim_may_be_repeated(store: Store) -> None:
+    """An answer that was lost is asked for again, and is the same."""
+    wanted = await asked(store, want())
+    first = await store.claim(claim("j1", of=wanted))
+    assert await store.claim(claim("j1", of=wanted)) == first
 
 
 async def test_a_claim_needs_a_living_want_of_that_generation_and_room_instance(store: Store) -> None:
@@ -135,12 +271,13 @@ async def test_a_claim_needs_a_living_want_of_that_generation_and_room_instance(
 
 
 async def test_a_claim_pins_a_want_that_was_not_pinned(store: Store) -> None:
-    """From its first agent on, a want belongs to one room instance."""
+    """From its first agent on, a want belongs to one room instance; passes see that it changed."""
     wanted = await asked(store, want())
     await store.claim(claim(of=wanted, sid="RM_7"))
     stored = await store.want("w1")
-    assert stored is not None
-    assert stored.sid == "RM_7"
+    assert stored == replace(wanted, sid="RM_7")
+    assert not await store.update(replace(wanted, state=State.JOINED), was=wanted)
+    assert await store.update(replace(stored, state=State.JOINED), was=stored)
 
 
 async def test_a_released_room_can_be_claimed_again(store: Store) -> None:
@@ -159,78 +296,162 @@ async def test_a_claim_advances_only_while_it_is_held(store: Store) -> None:
     wanted = await asked(store, want())
     held = await store.claim(claim("j1", of=wanted))
     assert held is not None
-    opened = replace(held, stage=Stage.OPEN, pid=7)
+    opened = replace(held, stage=Stage.OPEN, pid=7, opened_at=NOW + 0.1)
     assert await store.advance(opened, was=held)
     assert await store.claim_of("j1") == opened
     assert await store.claims("r") == await store.all_claims() == [opened]
     await store.release("j1")
-    assert not await store.advance(opened, was=held)
+    assert not await store.advance(opened, was=opened)
     assert await store.claim_of("j1") is None
 
 
-async def test_a_rooms_wants_are_the_living_or_else_the_last_ended_of_each_agent(store: Store) -> None:
-    """Who asks about a room learns how it stands, and how it last ended."""
-    first = await asked(store, want("w1"))
-    await store.update(replace(first, state=State.FINISHED), was=first)
-    await asked(store, want("w2", at=NOW + 1))
-    await asked(store, want("w3", agent="b", at=NOW + 2))
-    assert [w.id for w in await store.wants("r")] == ["w2", "w3"]
-    assert await store.wants("elsewhere") == []
+async def test_a_claim_that_changed_meanwhile_does_not_advance(store: Store) -> None:
+    """What the job told and what the leader saw never overwrite each other."""
+    held = await store.claim(claim("j1", of=await asked(store, want())))
+    assert held is not None
+    assert await store.advance(leaving := replace(held, stage=Stage.LEAVING), was=held)
+    assert not await store.advance(replace(held, stage=Stage.OPEN), was=held)
+    assert await store.claim_of("j1") == leaving
 
 
-async def test_ended_wants_are_forgotten_after_their_time(store: Store) -> None:
-    """The store does not grow for ever, and forgets no living want."""
-    first = await asked(store, want("w1"))
-    await store.update(replace(first, state=State.FINISHED), was=first)
-    await asked(store, want("w2"))
-    assert await store.forget_ended(before=NOW) == 0
-    assert await store.forget_ended(before=NOW + 1) == 1
-    assert [w.id for w in await store.recent()] == ["w2"]
+async def test_a_rooms_claims_are_listed_by_agent(store: Store) -> None:
+    """And no other room's."""
+    for number, agent in enumerate("ba"):
+        await store.claim(claim(f"j{number}", of=await asked(store, want(f"w{number}", agent=agent))))
+    await store.claim(claim("j9", of=await asked(store, want("w9", room="elsewhere"))))
+    assert [c.agent for c in await store.claims("r")] == ["a", "b"]
+    assert [c.job_id for c in await store.all_claims()] == ["j0", "j1", "j9"]
+
+
+# ---- invitations ------------------------------------------------------------------------------------------
 
 
 async def test_invitations_last_until_they_expire(store: Store) -> None:
     """A token calls its agent whenever its person joins with it, as long as it lives."""
-    valid = Invitation(room="r", identity="p", agent="a", metadata="m", expires_at=NOW + 60)
-    expired = Invitation(room="r", identity="q", agent="a", expires_at=NOW - 1)
+    valid = Invitation(room="r", identity="p", agent="a", metadata="m", expires_at=store.clock() + 60)
     await store.invite(valid)
-    await store.invite(expired)
+    await store.invite(Invitation(room="r", identity="q", agent="a", expires_at=store.clock() - 1))
     assert await store.invitations("r") == await store.invitations() == [valid]
     assert await store.invitations("elsewhere") == []
+    await store.forget_ended(before=0.0)
+    assert await store.invitations() == [valid]
 
 
-async def test_what_was_answered_is_there_after_a_reopening(tmp_path: Path) -> None:
-    """SQLite: wants and claims survive their process."""
-    settings = StoreSettings(path=tmp_path / "store.db")
-    async with open_store(settings, clock) as store:
-        wanted = await asked(store, want())
-        held = await store.claim(claim(of=wanted))
-    async with open_store(settings, clock) as store:
-        assert [w.id for w in await store.living()] == ["w1"]
-        assert await store.all_claims() == [held]
+async def test_a_later_invitation_replaces_the_same_persons_one(store: Store) -> None:
+    """A page that gets a fresh token has one invitation, the fresh one."""
+    first = Invitation(room="r", identity="p", agent="a", metadata="old", expires_at=store.clock() + 60)
+    await store.invite(first)
+    await store.invite(again := replace(first, metadata="new", expires_at=first.expires_at - 30))
+    await store.invite(other := replace(first, agent="b"))
+    assert await store.invitations("r") == await store.invitations() == [again, other]
 
 
-async def test_a_caller_that_gives_up_breaks_nobody_elses_step(tmp_path: Path) -> None:
-    """A cancelled step may still be on its way; the next one waits for it."""
-    async with open_store(StoreSettings(path=tmp_path / "store.db"), clock) as store:
-        for number in range(50):
-            with anyio.move_on_after(0.0001):
-                await asked(store, want(f"w{number}", room=f"r{number}"))
-            assert await store.wants("elsewhere") == []
+# ---- replicas, as far as one alone is concerned -----------------------------------------------------------
 
 
-async def test_a_second_process_is_told_that_the_store_is_taken(tmp_path: Path) -> None:
-    """Two gateways on one file would each believe to be alone."""
-    settings = StoreSettings(path=tmp_path / "store.db")
-    async with open_store(settings, clock):
-        with pytest.raises(StoreLocked, match="ROOMKEEPER_STORE"):
-            async with open_store(settings, clock):
-                pass
+async def test_a_lone_replica_leads_and_sees_itself(store: Store) -> None:
+    """The first heartbeat brings the lead; the epoch stays while the lead does."""
+    first = await store.beat(replica("A"), lead=True)
+    again = await store.beat(replica("A"), lead=True)
+    assert (first.leader, again.leader) == ("A", "A")
+    assert first.epoch == again.epoch > 0
+    assert first.generation == again.generation != ""
+    assert first.now <= again.now
+    assert [(r.id, r.beat_at, r.capacity.slots) for r in again.replicas] == [("A", again.now, 1)]
 
 
-async def test_a_file_that_is_no_store_is_refused_with_words(tmp_path: Path) -> None:
-    """A wrong path must not become a stack trace."""
-    path = tmp_path / "notes.txt"
-    path.write_text("not a database, but long enough to be read as the head of one" * 4)
-    with pytest.raises(StoreUnavailable, match=r"notes\.txt"):
-        async with open_store(StoreSettings(path=path), clock):
-            pass
+async def test_what_is_written_under_a_wrong_epoch_is_not_written(store: Store) -> None:
+    """The fence: whoever believes to lead and does not, changes nothing."""
+    right = (await store.beat(replica("A"), lead=True)).epoch
+    wanted = await asked(store, want(), epoch=right)
+    held = await store.claim(claim(of=wanted))
+    wanted = (await store.wants("r"))[0]
+    assert held is not None
+    wrong = right + 1
+    with pytest.raises(LeaseLost):
+        await asked(store, want("w2", at=NOW + 5), epoch=wrong)
+    with pytest.raises(LeaseLost):
+        await store.update(replace(wanted, state=State.JOINED), was=wanted, epoch=wrong)
+    with pytest.raises(LeaseLost):
+        await store.advance(replace(held, stage=Stage.OPEN), was=held, epoch=wrong)
+    with pytest.raises(LeaseLost):
+        await store.release("j1", epoch=wrong)
+    assert await store.living() == [wanted]
+    assert await store.all_claims() == [held]
+    assert await store.update(replace(wanted, state=State.JOINED), was=wanted, epoch=right)
+    assert await store.advance(replace(held, stage=Stage.OPEN), was=held, epoch=right)
+    assert await store.release("j1", epoch=right) is not None
+
+
+async def test_notes_arrive_in_order_and_once(store: Store) -> None:
+    """To the leader or by name: this replica is both."""
+    await store.beat(replica("A"), lead=True)
+    notes: list[Note] = [Look("r1"), End("j1", kill=True), Look("ä\n")]
+    await store.send(LEADER, notes[:2])
+    await store.send("A", notes[2:])
+    assert await store.receive("A") == notes
+    assert await store.receive("A") == []
+
+
+async def test_a_note_wakes_whoever_waits_for_it(store: Store) -> None:
+    """Hints are worth something while they are fresh."""
+    await store.beat(replica("A"), lead=True)
+    heard: list[Note] = []
+
+    async def hear() -> None:
+        heard.extend(await store.receive("A"))
+
+    with anyio.fail_after(5):
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(hear)
+            await anyio.lowlevel.checkpoint()
+            await store.send("A", [Look("r")])
+    assert heard == [Look("r")]
+
+
+async def test_a_leader_gets_no_notes_of_what_it_does_itself(store: Store) -> None:
+    """It knows."""
+    await store.beat(replica("A"), lead=True)
+    await asked(store, want())
+    await store.invite(Invitation(room="r", identity="p", agent="a", expires_at=store.clock() + 60))
+    assert await store.receive("A") == []
+
+
+async def test_what_was_lost_is_restored_and_nothing_else_touched(store: Store) -> None:
+    """After a failover replicas tell what they know; the store believes what it has."""
+    there = await asked(store, want("w1"))
+    kept = await store.claim(claim("j1", of=there))
+    there = (await store.wants("r"))[0]
+    await store.restore(
+        [
+            replace(there, state=State.JOINED),
+            want("w2"),
+            lost := replace(want("w3", room="r3"), metadata="m", asked_at=NOW + 2),
+        ],
+        [claim("j2", of=there), lost_claim := claim("j3", of=lost)],
+    )
+    assert await store.living() == [there, lost]
+    assert await store.all_claims() == [kept, lost_claim]
+    assert await store.place(lost) == 2
+    assert await store.release("j3") == lost_claim
+
+
+async def test_an_end_that_was_lost_is_restored(store: Store) -> None:
+    """What was stopped stays stopped, unless somebody asked after that."""
+    stopped = await asked(store, want("w1", at=store.clock()))
+    asked_again = await asked(store, want("w2", room="r2"))
+    await asked(store, want("w3", room="r2", at=NOW + 1))
+    await store.restore([replace(w, state=State.STOPPED) for w in (stopped, asked_again)], [])
+    assert [w.id for w in await store.living()] == ["w2"]
+    again, deduplicated = await store.ask(Ask(room="r", agent="a"), fresh=want("w4"))
+    assert (again.id, deduplicated) == ("w4", False)
+
+
+async def test_the_clock_runs_and_never_goes_back(store: Store) -> None:
+    """Times in rows can be compared, whoever wrote them."""
+    times = [store.clock()]
+    for _ in range(20):
+        await store.beat(replica("A"), lead=True)
+        times.append(store.clock())
+    assert times == sorted(times)
+    assert times[-1] > times[0]

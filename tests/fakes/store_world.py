@@ -338,10 +338,7 @@ class World:
         before = self._wants.get(want.id)
         if before is not None:
             self._leave_line(before)
-        elif (last := self._of_room.get(want.room, {}).get(want.agent)) is None or (
-            self._wants[last].state.ended
-            and (not want.state.ended or self._wants[last].created_at <= want.created_at)
-        ):
+        elif not want.state.ended or want.agent not in self._of_room.get(want.room, {}):
             self._put_inner(self._of_room, want.room, want.agent, want.id)
         self._put(self._wants, want.id, want)
         if want.state is State.WAITING:

@@ -1,0 +1,21 @@
+-- Renew the living want of (room, agent), or put `fresh`. Returns the renewed row, or nothing.
+if stale() then
+  return STALE
+end
+local fresh = want_at(3)
+local id = current(fresh.room, fresh.agent)
+if not id or not alive(id) then
+  put_want(fresh)
+  look(fresh.room)
+  return false
+end
+local row = row_of(id)
+if tonumber(fresh.asked) > tonumber(row[2]) then
+  row[2] = fresh.asked
+end
+if fresh.metadata ~= '' then
+  row[4] = fresh.metadata
+end
+redis.call('HSET', P .. 'want:' .. id, 'asked', row[2], 'metadata', row[4])
+look(fresh.room)
+return row

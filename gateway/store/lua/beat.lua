@@ -1,0 +1,40 @@
+-- A heartbeat. Returns the time, the generation, the leader, its epoch, and body and time of every replica.
+local lease, leads, body, here = tonumber(ARGV[3]), ARGV[4] == '1', ARGV[5], ARGV[6]
+local id = generation(lease)
+
+if leads and (LEADER == '' or LEADER == ME) then
+  if LEADER == '' then
+    -- Also higher than any from before a wipe, which took the record of it along.
+    LEADER, LEAD_EPOCH = ME, digits(math.max(tonumber(LEAD_EPOCH) + 1, NOW))
+  end
+  redis.call('HSET', P .. 'lead', 'replica', ME, 'epoch', LEAD_EPOCH, 'from', digits(NOW),
+    'until', digits(NOW + lease))
+elseif not leads and LEADER == ME then
+  redis.call('HDEL', P .. 'lead', 'replica')
+  LEADER = ''
+end
+
+local changed = redis.call('HGET', P .. 'replicas', ME) ~= body
+redis.call('HSET', P .. 'replicas', ME, body)
+redis.call('HSET', P .. 'beats', ME, digits(NOW))
+if changed then
+  tell_leader(here)
+end
+
+local pulse = {TIME[1], TIME[2], id, LEADER, LEAD_EPOCH}
+local beats = redis.call('HGETALL', P .. 'beats')
+for i = 1, #beats, 2 do
+  local replica, at = beats[i], tonumber(beats[i + 1])
+  if at > NOW then -- the server's clock was set back: its silence counts from now on
+    at = NOW
+    redis.call('HSET', P .. 'beats', replica, digits(NOW))
+  end
+  if at < NOW - MINUTE * 1000000 then
+    redis.call('HDEL', P .. 'beats', replica)
+    redis.call('HDEL', P .. 'replicas', replica)
+  else
+    pulse[#pulse + 1] = redis.call('HGET', P .. 'replicas', replica)
+    pulse[#pulse + 1] = digits(at)
+  end
+end
+return pulse

@@ -1,0 +1,6 @@
+-- The bodies of a room's claims.
+local holders = redis.call('HVALS', P .. 'holders:' .. ARGV[3])
+if #holders == 0 then
+  return holders
+end
+return redis.call('HMGET', P .. 'claims', unpack(holders))

@@ -1,0 +1,151 @@
+-- What every script begins with: time, the leader, and how rows are put. ARGV[1] is the replica whose step it
+-- is, ARGV[2] the epoch under which it leads, "" for a step that follows from no observation.
+-- Bodies are opaque: cjson would lose the last digits of a float. Only strings are read out of them.
+local P = KEYS[1]
+local ME, EPOCH = ARGV[1], ARGV[2]
+local TIME = redis.call('TIME')
+local NOW = TIME[1] * 1000000 + TIME[2] -- microseconds: exact in a double until the year 2255
+local DAY, MINUTE, INBOX = 86400, 60, 10000
+
+local function digits(number)
+  return string.format('%.0f', number)
+end
+
+local function lead()
+  local row = redis.call('HMGET', P .. 'lead', 'replica', 'epoch', 'from', 'until')
+  local epoch = row[2] or '0'
+  if not row[1] or row[1] == '' then
+    return '', epoch
+  end
+  -- Before `from`: the server's clock was set back, and nobody knows what the lease is worth.
+  if NOW < tonumber(row[3]) or NOW > tonumber(row[4]) then
+    return '', epoch
+  end
+  return row[1], epoch
+end
+
+local LEADER, LEAD_EPOCH = lead()
+
+local function stale()
+  return EPOCH ~= '' and (LEADER == '' or LEAD_EPOCH ~= EPOCH)
+end
+
+local STALE = redis.error_reply('LEASELOST epoch ' .. EPOCH .. ' does not lead any more')
+
+local function push(to, note)
+  local inbox = P .. 'inbox:' .. to
+  if redis.call('RPUSH', inbox, note) > INBOX then
+    redis.call('LTRIM', inbox, -INBOX, -1)
+  end
+  redis.call('EXPIRE', inbox, MINUTE)
+end
+
+-- In the same step as the write that it tells of: no kill can part the two.
+local function tell_leader(note)
+  if EPOCH == '' and LEADER ~= '' and LEADER ~= ME then
+    push(LEADER, note)
+  end
+end
+
+local function look(room)
+  tell_leader('{"type":"look","room":' .. cjson.encode(room) .. '}')
+end
+
+-- A want in ARGV, from the i-th on.
+local function want_at(i)
+  return {
+    id = ARGV[i], room = ARGV[i + 1], agent = ARGV[i + 2], alive = ARGV[i + 3], generation = ARGV[i + 4],
+    created = ARGV[i + 5], since = ARGV[i + 6], waiting = ARGV[i + 7], asked = ARGV[i + 8],
+    sid = ARGV[i + 9], metadata = ARGV[i + 10], body = ARGV[i + 11],
+  }
+end
+local WANT = 12
+
+local function row_of(id)
+  return redis.call('HMGET', P .. 'want:' .. id, 'body', 'asked', 'sid', 'metadata', 'alive')
+end
+
+local function alive(id)
+  return redis.call('HGET', P .. 'want:' .. id, 'alive') == '1'
+end
+
+-- The id of the want of (room, agent) that lives, or else of the last one that ended.
+local function current(room, agent)
+  return redis.call('HGET', P .. 'room:' .. room, agent)
+end
+
+local function expire_room(room)
+  for _, id in ipairs(redis.call('HVALS', P .. 'room:' .. room)) do
+    if alive(id) then
+      return
+    end
+  end
+  redis.call('EXPIRE', P .. 'room:' .. room, DAY)
+end
+
+local function put_want(want)
+  local key = P .. 'want:' .. want.id
+  local is_new = redis.call('HSET', key, 'room', want.room, 'agent', want.agent, 'alive', want.alive,
+    'generation', want.generation, 'asked', want.asked, 'sid', want.sid, 'metadata', want.metadata,
+    'body', want.body) > 0
+  if is_new then
+    local last = current(want.room, want.agent)
+    if want.alive == '1' or not last or not row_of(last)[1] then
+      redis.call('HSET', P .. 'room:' .. want.room, want.agent, want.id)
+    end
+  end
+  if want.waiting == '' then
+    redis.call('ZREM', P .. 'line:' .. want.agent, want.id)
+  else
+    redis.call('ZADD', P .. 'line:' .. want.agent, want.waiting, want.id)
+  end
+  if want.alive == '1' then
+    if is_new then
+      redis.call('ZADD', P .. 'living', want.created, want.id)
+      redis.call('PERSIST', P .. 'room:' .. want.room)
+    end
+    return
+  end
+  -- The leader forgets what ended in time; should there be none for a day, the store does.
+  redis.call('ZREM', P .. 'living', want.id)
+  redis.call('ZADD', P .. 'ended', want.since, want.id)
+  redis.call('ZREMRANGEBYSCORE', P .. 'ended', '-inf', digits(NOW / 1000000 - DAY))
+  redis.call('EXPIRE', key, DAY)
+  expire_room(want.room)
+end
+
+local function put_claim(job_id, room, agent, body)
+  redis.call('HSET', P .. 'claims', job_id, body)
+  redis.call('HSET', P .. 'holders:' .. room, agent, job_id)
+end
+
+-- A member of `invitations` is a JSON array that begins with the room.
+local function forget_invitations(limit)
+  local now = TIME[1] .. '.' .. string.format('%06d', TIME[2])
+  local old = redis.call('ZRANGEBYSCORE', P .. 'invitations', '-inf', '(' .. now, 'LIMIT', 0, limit)
+  for _, member in ipairs(old) do
+    redis.call('HDEL', P .. 'guests:' .. cjson.decode(member)[1], member)
+    redis.call('ZREM', P .. 'invitations', member)
+  end
+  return #old
+end
+
+-- The store's generation, and whether it still settles. `lease` in microseconds. Another process than the one
+-- on record, or no record: it may have lost what it had (a restart, a failover, FLUSHALL). Then nobody leads,
+-- and no claim is granted until every replica has had the time to tell what it holds.
+-- INFO may be called in scripts in Redis and Valkey, and that is needed: read on its own it could speak of
+-- another server than the one that then runs the script.
+local function generation(lease)
+  local run_id = string.match(redis.call('INFO', 'server'), 'run_id:(%w+)')
+  if not run_id then
+    error('INFO does not tell the run_id, by which a restart is noticed')
+  end
+  local row = redis.call('HMGET', P .. 'generation', 'run_id', 'id', 'from', 'until')
+  if row[1] ~= run_id then
+    row = {run_id, run_id .. '-' .. digits(NOW), digits(NOW), digits(NOW + lease)}
+    redis.call('HSET', P .. 'generation', 'run_id', row[1], 'id', row[2], 'from', row[3], 'until', row[4])
+    redis.call('HDEL', P .. 'lead', 'replica') -- its epoch stays: the next one is higher
+    LEADER = ''
+  end
+  return row[2], tonumber(row[3]) <= NOW and NOW < tonumber(row[4])
+end

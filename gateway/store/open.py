@@ -1,0 +1,28 @@
+"""Which store it is: Redis for a URL, else a file."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from gateway.keeper.ports import LEASE, Store
+from gateway.settings import StoreSettings
+from gateway.store import redis, sqlite
+from gateway.store.clock import steady_clock
+
+
+@asynccontextmanager
+async def open_store(settings: StoreSettings, *, lease: float = LEASE) -> AsyncIterator[Store]:
+    """Open the store for as long as the block lasts; all times are its `clock`.
+
+    Raises:
+        StoreLocked: another process has the file.
+        StoreUnavailable: it cannot be opened, reached, or does not let us in.
+        StartupError: the Redis server is not fit for a store.
+    """
+    if settings.url:
+        async with redis.open_store(settings, lease=lease) as shared:
+            yield shared
+    else:
+        async with sqlite.open_store(settings, steady_clock()) as own:
+            yield own

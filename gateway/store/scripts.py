@@ -1,0 +1,27 @@
+"""The steps that Redis runs as a whole: Lua, one file each, behind one prelude."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from functools import cache
+from importlib.resources import files
+
+PREFIX = "{roomkeeper}:"
+"""What every key begins with. The braces keep all of them in one hash slot."""
+
+
+@dataclass(frozen=True, slots=True)
+class Script:
+    """A step's source, and the digest by which the server knows it once it has seen it."""
+
+    name: str
+    source: str
+    sha: str
+
+
+@cache
+def script(name: str) -> Script:
+    folder = files("gateway.store") / "lua"
+    source = "".join((folder / f"{part}.lua").read_text(encoding="utf-8") for part in ("prelude", name))
+    return Script(name, source, hashlib.sha1(source.encode(), usedforsecurity=False).hexdigest())
