@@ -54,7 +54,7 @@ class Audit:
                 await self._doubt.wait()
             self._doubt = anyio.Event()
             self._wants.forget_ended(self._clock())
-            if self._fleet.epoch is None:
+            if self._fleet.follows:  # not before: should the store come back empty, nobody else knows them
                 self._wants.keep_lately(self._clock())
             try:
                 await self._end_unclaimed()

@@ -50,6 +50,7 @@ class Fleet:
         self._beaten_at = -math.inf
         self._judges_from = -math.inf
         self._settled = False
+        self._leader = ""
 
     # ---- fed by the heart
 
@@ -72,6 +73,7 @@ class Fleet:
         judges = sent_at >= self._judges_from
         self._lapsed = {r.id for r in self._others.values() if r.beat_at < old} if judges else set()
         self._settled = pulse.settled
+        self._leader = pulse.leader
         leads = pulse.leader == self.id
         self._epoch = pulse.epoch if leads else None
         self._lease_until = sent_at + LEASE - MARGIN if leads else -math.inf
@@ -88,6 +90,11 @@ class Fleet:
         """Under which this replica leads now; None when it does not, or cannot be sure. A leader begins its
         work when the store is settled: an agent whose claim is not back yet looks like a stray."""
         return self._epoch if self._settled and self._clock() < self._lease_until else None
+
+    @property
+    def follows(self) -> bool:
+        """Whether another replica leads, for certain."""
+        return self._settled and bool(self._leader) and self._leader != self.id and not self.cut_off
 
     @property
     def should_lead(self) -> bool:

@@ -76,7 +76,6 @@ class Lead:
         self._taken_up = None
         self._queue.clear()
         self._admission.clear()
-        self._wants.keep_lately(self._clock())
         self._resync.clear()
         self._changed.set()
 
