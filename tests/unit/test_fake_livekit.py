@@ -9,7 +9,7 @@ import anyio
 import pytest
 from trio.testing import MockClock
 
-from gateway.keeper.model import Dispatch, Unknown
+from gateway.keeper.model import Dispatch, Room, Unknown
 from gateway.livekit.webhooks import Event
 from pool.ports import Offer
 from tests.fakes.livekit import FakeLiveKit
@@ -316,3 +316,151 @@ async def test_agents_named_by_a_token_come_to_a_new_room_only(livekit: FakeLive
     await anyio.sleep(1)
     assert len(agents(livekit, "new")) == 1
     assert agents(livekit, "old") == []
+
+
+async def test_a_late_call_takes_effect_after_its_answer_was_given_up(livekit: FakeLiveKit) -> None:
+    """A create whose answer is lost may come 15 s later (I3)."""
+    livekit.hook = lambda call: Fault(late=15) if call.method == "CreateDispatch" else None
+    assert isinstance(await livekit.create_dispatch("room-1", "echo", metadata="", attributes={}), Unknown)
+    await anyio.sleep(14)
+    assert await livekit.rooms(["room-1"]) == []
+    await anyio.sleep(2)
+    assert [d.agent for d in await listed(livekit)] == ["", "echo"]
+
+
+async def test_livekit_can_double_a_dispatch_by_itself(livekit: FakeLiveKit) -> None:
+    """Its own RPC repeats (fact 7): one call, two jobs."""
+    worker = Scripted(livekit, Accepted())
+    livekit.hook = lambda call: Fault(twice=True) if call.method == "CreateDispatch" else None
+    await dispatch(livekit)
+    await anyio.sleep(1)
+    assert len(worker.offers) == 2
+
+
+async def test_a_link_that_is_away_cuts_one_replica_only(livekit: FakeLiveKit) -> None:
+    """Each replica has its own way to LiveKit, its own faults, and its own count of calls."""
+    here, there = livekit.link(), livekit.link()
+    here.away = True
+    assert isinstance(await here.create_room("room-1", empty_timeout=60), Unknown)
+    assert isinstance(await there.create_room("room-1", empty_timeout=60), Room)
+    assert (here.calls["CreateRoom"], there.calls["CreateRoom"], livekit.calls["CreateRoom"]) == (1, 1, 2)
+
+
+async def test_an_answer_on_its_way_is_lost_with_the_link(livekit: FakeLiveKit) -> None:
+    """The effect was there; the replica does not know (I3)."""
+    link = livekit.link()
+    link.hook = lambda call: Fault(reply_delay=2)
+    livekit.after(1, lambda: setattr(link, "away", True))
+    assert isinstance(await link.create_room("room-1", empty_timeout=60), Unknown)
+    assert livekit.present("room-1") == []
+    assert isinstance(await livekit.rooms(["room-1"]), list)
+
+
+async def test_a_worker_that_is_cut_off_gets_nothing_and_its_jobs_live_on(livekit: FakeLiveKit) -> None:
+    """The server forgets them (fact 11); the other worker gets what comes meanwhile."""
+    cut, other = StockWorker(livekit, "echo"), StockWorker(livekit, "echo", slots=100)
+    for n in range(4):
+        await dispatch(livekit, f"before-{n}")
+    await anyio.sleep(1)
+    held = len(cut.agents)
+
+    cut.registration.cut_off()
+    for n in range(4):
+        await dispatch(livekit, f"during-{n}")
+    await anyio.sleep(1)
+
+    assert cut.node_id == ""
+    assert len(cut.agents) == held
+    assert len(other.agents) == 8 - held
+    livekit.reconnect(cut.registration)
+    assert cut.node_id == livekit.node_id
+
+
+async def test_a_worker_that_thaws_hears_its_offers_too_late(livekit: FakeLiveKit) -> None:
+    """It accepts what was lost long ago, and is told so 7.5 s later (facts 33, 74)."""
+    worker = Scripted(livekit, Accepted())
+    worker.registration.freeze()
+    await dispatch(livekit)
+    await anyio.sleep(10)
+    assert worker.offers == []
+    worker.registration.thaw()
+    await anyio.sleep(1)
+    assert len(worker.offers) == 1
+    await anyio.sleep(7)
+    assert len(worker.lost) == 1
+    assert agents(livekit) == []
+
+
+async def test_load_decides_who_is_asked(livekit: FakeLiveKit) -> None:
+    """By what is left, of all that are not at their end; nobody when none is below 0.7 (fact 3)."""
+    empty, busy = Scripted(livekit, Accepted()), Scripted(livekit, Accepted())
+    full = Scripted(livekit, Accepted())
+    busy.registration.load, full.registration.load = 0.69, 1.0
+    for n in range(60):
+        await dispatch(livekit, f"room-{n}")
+    await anyio.sleep(1)
+    assert full.offers == []
+    assert len(empty.offers) > 2 * len(busy.offers) > 0
+
+    empty.registration.load = busy.registration.load = 0.7
+    before = len(empty.offers) + len(busy.offers)
+    await dispatch(livekit, "one-more")
+    await anyio.sleep(1)
+    assert len(empty.offers) + len(busy.offers) == before
+
+
+async def test_an_agent_whose_way_is_cut_knows_it_and_comes_back(livekit: FakeLiveKit) -> None:
+    """A ghost to LiveKit, reconnecting to itself; in the room again when the way is there."""
+    told: list[Link] = []
+    agent = livekit.join("room-1", "agent-1", agent="echo", on_change=lambda c: told.append(c.link))
+    livekit.join("room-1", "user-1")
+
+    livekit.sever(agent)
+    assert told == [Link.GHOST]
+    assert await livekit.answers("room-1", "agent-1") is False
+    await anyio.sleep(21)
+    assert agents(livekit) == []
+    livekit.mend(agent)
+    await anyio.sleep(0.5)
+    assert agents(livekit) == ["agent-1"]
+    assert told == [Link.GHOST, Link.UP]
+
+
+async def test_an_agent_that_was_removed_while_its_way_was_cut_comes_back(livekit: FakeLiveKit) -> None:
+    """It could not be told, and its token still lets it in (facts 86, 89)."""
+    agent = livekit.join("room-1", "agent-1", agent="echo")
+    livekit.join("room-1", "user-1")
+    livekit.sever(agent)
+    assert await livekit.remove_participant("room-1", "agent-1") is True
+    assert agents(livekit) == []
+    livekit.mend(agent)
+    await anyio.sleep(0.5)
+    assert agents(livekit) == ["agent-1"]
+
+
+async def test_an_agent_whose_way_stays_cut_gives_up(livekit: FakeLiveKit) -> None:
+    """After 24 to 35 s (fact 80)."""
+    agent = livekit.join("room-1", "agent-1", agent="echo")
+    livekit.sever(agent)
+    await anyio.sleep(36)
+    assert (agent.link, agent.reason) == (Link.LEFT, "SIGNAL_CLOSE")
+    livekit.mend(agent)
+    await anyio.sleep(1)
+    assert agents(livekit) == []
+
+
+async def test_a_question_is_answered_by_one_that_thaws_in_time(livekit: FakeLiveKit) -> None:
+    """LiveKit keeps the packet for it (S11)."""
+    agent = livekit.join("room-1", "agent-1", agent="echo")
+    livekit.freeze(agent)
+    livekit.after(1, lambda: livekit.thaw(agent))
+    assert await livekit.answers("room-1", "agent-1") is True
+
+
+async def test_a_hundred_thousand_timers_are_one_task(livekit: FakeLiveKit) -> None:
+    """They go off by time, and of one moment in the order in which they were set."""
+    fired: list[int] = []
+    for n in range(100_000):
+        livekit.after(1 + n % 2, lambda n=n: fired.append(n))  # type: ignore[misc]
+    await anyio.sleep(3)
+    assert fired == [*range(0, 100_000, 2), *range(1, 100_000, 2)]

@@ -81,6 +81,16 @@ async def test_why_a_participant_left_is_passed_on(door: Door) -> None:
     assert door.keeper.hints[0].reason == "CLIENT_INITIATED"
 
 
+async def test_a_job_event_of_a_newer_server_becomes_a_hint_of_its_room(door: Door) -> None:
+    """The room is in the job; why it ended, or that LiveKit tries again, is the reason."""
+    state = {"status": "JS_FAILED", "participantIdentity": "agent-AJ_1"}
+    job = {"id": "AJ_1", "room": {"sid": "RM_1", "name": "room-1"}, "agentName": "echo", "state": state}
+    await send(door, {"event": "agent_job_ended", "id": "EV_7", "job": job})
+    [hint] = door.keeper.hints
+    assert (hint.event, hint.room, hint.sid) == ("agent_job_ended", "room-1", "RM_1")
+    assert (hint.identity, hint.person, hint.reason) == ("agent-AJ_1", False, "JS_FAILED")
+
+
 async def test_a_repeated_event_costs_nothing(door: Door) -> None:
     """LiveKit repeats with the same id (fact 24): 200, and the keeper hears it once."""
     answers = [await send(door, EVENT) for _ in range(3)]
