@@ -7,12 +7,14 @@ export ORT_DISABLE_TELEMETRY := 1
 PYTHON := $(shell for p in python3 python3.13 python3.12 python3.11; do \
 	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && { command -v $$p; break; }; done)
 LIVEKIT_VERSION := v1.13.5
+TOXIPROXY_VERSION := v2.12.0
 VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help run install livekit-server test lint test-unit test-contract test-live live-full bench clean
+.PHONY: help run install livekit-server toxiproxy test lint test-unit test-contract test-live test-processes \
+	faults live-full bench clean
 
 help: ## What can be made
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 18
@@ -40,8 +42,16 @@ livekit-server: ## Make sure that there is one: on PATH, else built into .tools 
 		GOBIN="$(CURDIR)/.tools" go install github.com/livekit/livekit-server/cmd/server@$(LIVEKIT_VERSION) && \
 		mv .tools/server .tools/livekit-server; }
 
+toxiproxy: ## The same for toxiproxy-server, which the processes tier puts between everything
+	@command -v toxiproxy-server >/dev/null || { \
+		command -v go >/dev/null || { echo "toxiproxy-server is not on PATH, and there is no go to build it."; \
+			echo "Get it from https://github.com/Shopify/toxiproxy/releases"; exit 1; }; \
+		echo "Building toxiproxy-server $(TOXIPROXY_VERSION) into .tools."; \
+		GOBIN="$(CURDIR)/.tools" go install github.com/Shopify/toxiproxy/v2/cmd/server@$(TOXIPROXY_VERSION) && \
+		mv .tools/server .tools/toxiproxy-server; }
+
 test: $(INSTALLED) ## Lint, then every tier; the last line is the sum
-	@$(BIN)/python -m tests.tiers lint unit contract live
+	@$(BIN)/python -m tests.tiers lint unit contract live processes
 
 lint: $(INSTALLED) ## ruff, mypy --strict, and the arrows between the packages
 	$(BIN)/ruff check .
@@ -49,12 +59,16 @@ lint: $(INSTALLED) ## ruff, mypy --strict, and the arrows between the packages
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-test-unit test-contract test-live: test-%: $(INSTALLED)
+test-unit test-contract test-live test-processes: test-%: $(INSTALLED)
 	@$(BIN)/python -m tests.tiers $*
 
 test-unit: ## Pure functions, wire formats, settings: nothing is real
 test-contract: ## One suite over the fake and the real: LiveKit, the store
 test-live: ## livekit-server, worker processes, WebRTC clients: what a user sees
+test-processes: ## The fault table with few tries: replicas, redis-server, toxiproxy, kill -9, SIGSTOP
+faults: $(INSTALLED) ## The fault table in full (hours), into docs/faults.md; make faults ROW=kill-job
+	@$(BIN)/python -W ignore -m tests.processes.faults $(ROW)
+
 live-full: $(INSTALLED) ## The live tier with every try that the promises name (long)
 	@ROOMKEEPER_LIVE=full $(BIN)/python -m tests.tiers live
 

@@ -1,0 +1,94 @@
+"""docs/faults.json, the last full run of each row, and docs/faults.md, the table made from nothing else."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Sequence
+from typing import Any
+
+from tests.live.gateway import REPOSITORY
+from tests.processes.outcome import Outcome
+from tests.processes.table import ROWS, Row
+
+KEPT = REPOSITORY / "docs" / "faults.json"
+TABLE = REPOSITORY / "docs" / "faults.md"
+
+HEAD = """\
+# The fault table
+
+Every fault that we know of, done to real processes: gateways with their job processes, livekit-server,
+redis-server, and toxiproxy in between. A person (a WebRTC client) is in each room. An observer outside, which
+shares no code with the keeper, asks LiveKit ten times a second who is in each room, and the kernel which of
+those processes live. It counts what breaks the [invariants](architecture.md#invariants).
+
+Made by `make faults` (all rows), `make faults ROW=name` (one). The rows with a number under *CI* are played
+with so many tries for each change (`make test-processes`).
+
+*Seconds to heal*: from the fault to a published track of a working agent, as LiveKit lists it, in each room
+that was hit; the observer looks every 0.1 s. *Overlaps*: rooms with two agents after a process was paused,
+which LiveKit cannot prevent; they end within 2 s of the pause's end, else they are violations.
+
+| row | fault | tries | CI | violations | heals | p50 s | p99 s | overlaps | more |
+|---|---|--:|--:|--:|--:|--:|--:|--:|---|
+"""
+
+
+def percentile(values: Sequence[float], share: float) -> float:
+    """The nearest-rank percentile."""
+    ordered = sorted(values)
+    return ordered[max(0, math.ceil(share * len(ordered)) - 1)]
+
+
+def line(row: Row, outcome: Outcome) -> str:
+    """What the runner prints of a row."""
+    violations = ", ".join(f"{k} {v}" for k, v in sorted(outcome.violations.items())) or "0"
+    heals = outcome.heals
+    healed = f"p50 {percentile(heals, 0.5):.2f} p99 {percentile(heals, 0.99):.2f} s" if heals else "-"
+    figures = " ".join(f"{name}={value:g}" for name, value in outcome.figures.items())
+    return (
+        f"{row.name:26} n={outcome.n:<5} violations: {violations:14} heals {len(heals):4}: {healed:24} "
+        f"overlaps {outcome.overlaps}  {figures}  ({outcome.seconds:.0f} s)"
+    )
+
+
+def keep(row: Row, outcome: Outcome) -> None:
+    """Put a full run into docs/faults.json in place of the row's last one."""
+    rows = _kept()
+    rows[row.name] = {
+        "n": outcome.n,
+        "violations": dict(sorted(outcome.violations.items())),
+        "heals": [round(seconds, 2) for seconds in outcome.heals],
+        "overlaps": outcome.overlaps,
+        "longest_overlap": round(outcome.longest_overlap, 2),
+        "figures": {name: round(value, 3) for name, value in outcome.figures.items()},
+    }
+    KEPT.write_text(json.dumps(rows, indent=1) + "\n")
+
+
+def write() -> None:
+    """Make docs/faults.md from docs/faults.json."""
+    rows = _kept()
+    TABLE.write_text(HEAD + "".join(_cells(row, rows.get(row.name)) for row in ROWS.values()))
+
+
+def _kept() -> dict[str, dict[str, Any]]:
+    kept: dict[str, dict[str, Any]] = json.loads(KEPT.read_text()) if KEPT.exists() else {}
+    return {name: kept[name] for name in ROWS if name in kept}
+
+
+def _cells(row: Row, kept: dict[str, Any] | None) -> str:
+    ci = str(row.bounded or "")
+    if kept is None:
+        return f"| {row.name} | {row.fault} | not run in full yet | {ci} | | | | | | |\n"
+    violations = ", ".join(f"{k}: {v}" for k, v in kept["violations"].items()) or "0"
+    heals = kept["heals"]
+    p50, p99 = (f"{percentile(heals, p):.1f}" if heals else "" for p in (0.5, 0.99))
+    overlaps = str(kept["overlaps"])
+    if kept["overlaps"]:
+        overlaps += f" (at most {kept['longest_overlap']:.1f} s)"
+    figures = ", ".join(f"{name.replace('_', ' ')} {value:g}" for name, value in kept["figures"].items())
+    return (
+        f"| {row.name} | {row.fault} | {kept['n']} | {ci} | {violations} | {len(heals)} | {p50} | {p99} "
+        f"| {overlaps} | {figures} |\n"
+    )

@@ -1,0 +1,60 @@
+"""kill -9: of a job, of a whole gateway, of one replica among three."""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import time
+
+from tests.processes.outcome import Outcome
+from tests.processes.stage import Setup, stage
+from tests.processes.table import row
+
+
+@row("kill-job", "kill -9 of a job process", n=100, bounded=8, limit=5)
+async def kill_job(outcome: Outcome) -> None:
+    """A killed agent is replaced at once; the person stays in the room."""
+    async with stage(Setup(slots=4), outcome) as here:
+        rooms = await here.serve(3)
+        for number in range(outcome.n):
+            room = rooms[number % len(rooms)]
+            former = here.agent_of(room)
+            since = time.monotonic()
+            os.kill(here.pid_of(former), signal.SIGKILL)
+            await here.heal(room, since=since, limit=5, former=[former])
+        await here.calm(rooms)
+
+
+@row(
+    "kill-gateway", "kill -9 of the only gateway, worker pool and all; started again at once", n=20, bounded=2
+)
+async def kill_gateway(outcome: Outcome) -> None:
+    """What was wanted is in the store: the next process serves it without being asked."""
+    async with stage(Setup(slots=4), outcome) as here:
+        rooms = await here.serve(3)
+        for number in range(outcome.n):
+            before = here.agents_of(rooms)
+            since = time.monotonic()
+            here.replica.die() if number % 2 else here.replica.kill()
+            await here.replica.restart()
+            await here.heal_all(rooms, since=since, limit=30, former=before)
+        await here.calm(rooms)
+
+
+@row("kill-replica", "kill -9 of one of three replicas", n=20, bounded=2, limit=10)
+async def kill_replica(outcome: Outcome) -> None:
+    """The heartbeat lapses, the ghosts are removed, the others take the rooms. Then it is started again."""
+    async with stage(Setup(replicas=3, slots=4, redis=True), outcome) as here:
+        rooms = await here.serve(6)
+        for number in range(outcome.n):
+            victim = max(here.replicas, key=lambda r: (len(here.rooms_of(r, rooms)), random.random()))
+            hit = here.rooms_of(victim, rooms)
+            before = here.agents_of(hit)
+            since = time.monotonic()
+            victim.die() if number % 2 else victim.kill()
+            await here.heal_all(hit, since=since, limit=10, former=before)
+            await victim.restart()
+            await victim.warm(1)
+            outcome.add("rooms_hit", len(hit))
+        await here.calm(rooms)

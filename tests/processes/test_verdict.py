@@ -1,0 +1,52 @@
+"""The judge tells two agents from one and a ghost, an excused overlap from a violation, truth from lies."""
+
+from __future__ import annotations
+
+from tests.processes.lives import Life
+from tests.processes.record import Agent, Sample
+from tests.processes.verdict import Said, agentless, doubles, lies
+
+
+def agent(identity: str, life: Life = Life.RUNS, name: str = "a") -> Agent:
+    return Agent(identity, name, True, 1, life)
+
+
+def test_two_running_agents_of_a_name_are_a_violation() -> None:
+    """I1: seen together in one look, they were together."""
+    samples = [Sample(1, (agent("x"),)), Sample(2, (agent("x"), agent("y"))), Sample(3, (agent("y"),))]
+    (double,) = doubles(samples, until=4)
+    assert (double.start, double.end, double.excused) == (2, 3, False)
+
+
+def test_a_ghost_beside_an_agent_is_none() -> None:
+    """A killed process that LiveKit still lists (fact 12) talks to nobody."""
+    assert doubles([Sample(1, (agent("x", Life.DEAD), agent("y")))], until=2) == []
+
+
+def test_agents_of_two_names_are_no_pair() -> None:
+    """A room may want several names."""
+    assert doubles([Sample(1, (agent("x"), agent("y", name="b")))], until=2) == []
+
+
+def test_an_overlap_with_a_frozen_agent_is_excused_until_two_seconds_after_its_thaw() -> None:
+    """I1 allows what LiveKit cannot prevent: no longer, and counted."""
+    frozen = Sample(10, (agent("x", Life.FROZEN), agent("y")))
+    thawed = Sample(20, (agent("x"), agent("y")))
+    for alone, excused in ((21.5, True), (24.0, False)):
+        samples = [frozen, thawed, Sample(alone, (agent("y"),))]
+        (double,) = doubles(samples, until=30, pauses=[(5, 20)])
+        assert double.excused is excused
+
+
+def test_joined_said_of_a_dead_agent_is_a_lie_after_a_while() -> None:
+    """I7: what nobody can know yet is not held against the API."""
+    samples = [Sample(1, (agent("x"),)), Sample(5, (agent("x", Life.DEAD),))]
+    said = [Said(at, "room", "joined", "x") for at in (2, 8, 12)]
+    assert [lie.at for lie in lies(said, samples, patience=6)] == [12]
+    assert lies([Said(2, "room", "joined", "z")], samples, patience=6)
+
+
+def test_the_time_without_an_agent_is_measured() -> None:
+    """I2: from the ghost's first sample to the next working agent."""
+    samples = [Sample(1, (agent("x"),)), Sample(5, (agent("x", Life.DEAD),)), Sample(7, (agent("y"),))]
+    assert agentless(samples, since=0, until=9) == 2

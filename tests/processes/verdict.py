@@ -1,0 +1,107 @@
+"""What the record says about the invariants. Pure: samples in, violations out.
+
+I3, I5 and I6 show in the others: whoever acts on ignorance, on an old wish or on a false webhook makes two
+agents (I1), none (I2), or one that nobody asked for (`uninvited`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from tests.processes.lives import Life
+from tests.processes.record import Agent, Sample
+
+OVERLAP_AFTER_A_PAUSE = 2.0
+"""Seconds after a pause's end within which two agents must be one again (I1)."""
+LISTING = 0.25
+"""Seconds that two looks of the witness and LiveKit's own listing can put between cause and sample."""
+
+
+@dataclass(frozen=True, slots=True)
+class Double:
+    """Two or more agents of a name in one room instance."""
+
+    start: float
+    end: float
+    identities: tuple[str, ...]
+    excused: bool
+    """One of them was frozen or had been until `OVERLAP_AFTER_A_PAUSE` ago."""
+
+
+Pauses = Sequence[tuple[float, float]]
+"""When processes were frozen or cut off: from, until (monotonic seconds)."""
+
+
+def doubles(samples: Sequence[Sample], *, until: float, pauses: Pauses = ()) -> list[Double]:
+    """Times with two agents of a name that are no ghosts, in one room instance's samples."""
+    found: list[Double] = []
+    for sample, end in with_ends(samples, until):
+        for several in _by_name(sample.agents):
+            now = Double(
+                sample.at, end, tuple(a.identity for a in several), _excused(several, sample.at, end, pauses)
+            )
+            if found and found[-1].end == now.start and found[-1].identities == now.identities:
+                now = Double(found[-1].start, end, now.identities, found[-1].excused and now.excused)
+                found.pop()
+            found.append(now)
+    return found
+
+
+def _by_name(agents: Iterable[Agent]) -> list[list[Agent]]:
+    """The agents of each name that has more than one: ghosts left out."""
+    names: dict[str, list[Agent]] = {}
+    for agent in agents:
+        if not agent.ghost:
+            names.setdefault(agent.name, []).append(agent)
+    return [several for several in names.values() if len(several) > 1]
+
+
+def _excused(agents: Sequence[Agent], start: float, end: float, pauses: Pauses) -> bool:
+    """A frozen process cannot know that it was replaced; thawed, it has a moment to learn it."""
+    if sum(a.life is not Life.FROZEN for a in agents) <= 1:
+        return True
+    return any(begin <= start and end <= over + OVERLAP_AFTER_A_PAUSE + LISTING for begin, over in pauses)
+
+
+def with_ends(samples: Sequence[Sample], until: float) -> list[tuple[Sample, float]]:
+    ends = [sample.at for sample in samples[1:]] + [until]
+    return list(zip(samples, ends, strict=True))
+
+
+def agentless(samples: Sequence[Sample], *, since: float, until: float) -> float:
+    """The longest time without a working agent between the two, in one room instance's samples."""
+    longest = gap = 0.0
+    for sample, end in with_ends(samples, until):
+        start, end = max(sample.at, since), min(end, until)
+        if end <= start or sample.over:
+            continue
+        gap = 0.0 if sample.working() else gap + end - start
+        longest = max(longest, gap)
+    return longest
+
+
+@dataclass(frozen=True, slots=True)
+class Said:
+    """What the API said of a job."""
+
+    at: float
+    room: str
+    state: str
+    identity: str
+
+
+def lies(said: Sequence[Said], samples: Sequence[Sample], *, patience: float) -> list[Said]:
+    """`joined`, while for `patience` seconds before no agent worked there under that identity (I7).
+
+    What LiveKit did not tell the witness cannot be held against anybody: the caller leaves such times out.
+    """
+    return [s for s in said if s.state == "joined" and not _worked(s, samples, patience)]
+
+
+def _worked(said: Said, samples: Sequence[Sample], patience: float) -> bool:
+    return any(
+        agent.identity == said.identity and sample.at <= said.at + LISTING and end >= said.at - patience
+        for sample, end in with_ends(samples, said.at + LISTING)
+        for agent in sample.working()
+    )
