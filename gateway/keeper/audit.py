@@ -20,7 +20,6 @@ log = structlog.get_logger(__name__)
 
 INTERVAL = 10.0
 STORE_RETRY = 0.5
-POLL = 0.05
 
 
 class Audit:
@@ -42,6 +41,8 @@ class Audit:
         self._metrics = metrics
         self._clock = clock
         self._doubt = anyio.Event()
+        self._rolled_back = False
+        """The store may have brought back claims that were released."""
 
     def hurry(self) -> None:
         """This replica may have been given up: look at once."""
@@ -68,12 +69,13 @@ class Audit:
 
         Raises StoreUnavailable.
         """
-        held = [(c, w) for c, w in self._jobs.held.values() if self._workers.runs(c.job_id)]
+        held = [(c, w) for c, w in self._jobs.held.values() if self._alive(c.job_id)]
         wants = {want.id: want for _, want in held} | {want.id: want for want in self._wants.known()}
         claims = [claim for claim, _ in held]
         if wants or claims:
             await self._store.restore(list(wants.values()), claims)
             log.warning("store_restored", wants=len(wants), claims=len(claims))
+        self._rolled_back = True
         self.hurry()  # somebody else's claim may have been there first
 
     def cut_if_unsure(self, event: JobEvent) -> None:
@@ -88,7 +90,7 @@ class Audit:
         suspects = [job_id for job_id in self._workers.inside() if await self._unclaimed(job_id)]
         if not suspects:
             return
-        await self._next_beat()  # should the store have lost the claims, they are back by then
+        await self._fleet.next_beat()  # should the store have lost the claims, they are back by then
         for job_id in suspects:
             if await self._unclaimed(job_id):
                 log.warning("job_cut", livekit_job=job_id, why="its claim is gone")
@@ -98,18 +100,21 @@ class Audit:
     async def _unclaimed(self, job_id: str) -> bool:
         return await self._store.claim_of(job_id) is None and job_id in self._workers.inside()
 
-    async def _next_beat(self) -> None:
-        noticed = self._fleet.settled_at
-        while self._fleet.settled_at == noticed:  # noqa: ASYNC110  (two a second, and nobody else waits)
-            await anyio.sleep(POLL)
-
     async def _give_up_jobless(self) -> None:
         """A claim of ours without a job: the leader clears up after it."""
-        for job_id in list(self._jobs.held):
-            if self._workers.runs(job_id) or self._jobs.pending(job_id):
+        ours = set(self._jobs.held)
+        if self._rolled_back:
+            ours |= {c.job_id for c in await self._store.all_claims() if c.replica == self._fleet.id}
+            self._rolled_back = False
+        for job_id in ours:
+            if self._alive(job_id):
                 continue
             claim = await self._store.claim_of(job_id)
-            if self._workers.runs(job_id) or self._jobs.pending(job_id):
+            if self._alive(job_id):
                 continue
             if claim is None or await self._store.advance(replace(claim, replica=""), was=claim):
                 self._jobs.held.pop(job_id, None)
+
+    def _alive(self, job_id: str) -> bool:
+        """It runs, or has told something that is not in the books yet."""
+        return self._workers.runs(job_id) or self._jobs.pending(job_id)

@@ -9,6 +9,8 @@ import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+import anyio
+
 from gateway.keeper.model import Pulse, Replica, Want
 from gateway.keeper.ports import LEASE, Clock
 from pool.ports import Workers
@@ -38,13 +40,14 @@ class Fleet:
         self.id = replica_id
         self.host = host
         self.sees_livekit = False
-        self.settled_at = -math.inf
-        """When the last heartbeat was sent that came back, and after which the store knew all that this
-        replica knows."""
+        self._settled_at = -math.inf
+        self._beat = anyio.Event()
         self._workers = workers
         self._clock = clock
         self._others: dict[str, Replica] = {}
         self._lapsed: set[str] = set()
+        self._unheard: dict[str, float] = {}
+        """Replicas that no heartbeat has told of, and when they were first asked about."""
         self._epoch: int | None = None
         self._lease_until = -math.inf
         self._beaten_at = -math.inf
@@ -69,6 +72,7 @@ class Fleet:
             self._judges_from = sent_at + LEASE
         self._beaten_at = sent_at
         self._others = {r.id: r for r in pulse.replicas if r.id != self.id}
+        self._unheard = {i: at for i, at in self._unheard.items() if i not in self._others}
         old = pulse.now - LEASE
         judges = sent_at >= self._judges_from
         self._lapsed = {r.id for r in self._others.values() if r.beat_at < old} if judges else set()
@@ -77,6 +81,19 @@ class Fleet:
         leads = pulse.leader == self.id
         self._epoch = pulse.epoch if leads else None
         self._lease_until = sent_at + LEASE - MARGIN if leads else -math.inf
+
+    def told_all(self, sent_at: float) -> None:
+        """After the heartbeat that was sent then, the store knows all that this replica knows."""
+        self._settled_at = sent_at
+        self._beat.set()
+        self._beat = anyio.Event()
+
+    async def next_beat(self) -> None:
+        """Wait for a heartbeat that is sent from now on: should the store have lost what this replica had told
+        it, it is back by then."""
+        now = self._clock()
+        while self._settled_at < now:
+            await self._beat.wait()
 
     def hear(self, replica: Replica) -> None:
         """Another replica's capacity has changed."""
@@ -117,12 +134,15 @@ class Fleet:
     # ---- who lives
 
     def alive(self, replica_id: str) -> bool:
-        """Whether a replica has not lapsed; one that nobody knows (any more) has."""
-        if replica_id == self.id:
-            return True
-        if replica_id not in self._others:
-            return self._clock() < self._judges_from
+        """Whether a replica has not lapsed. One that nobody knows (any more) has; but one that has just come
+        takes a job before our next heartbeat can tell of it."""
+        if not self.heard_of(replica_id):
+            asked_at = self._unheard.setdefault(replica_id, self._clock())
+            return self._clock() < self._judges_from or self._beaten_at <= asked_at
         return replica_id not in self._lapsed
+
+    def heard_of(self, replica_id: str) -> bool:
+        return replica_id == self.id or replica_id in self._others
 
     @property
     def living(self) -> frozenset[str]:

@@ -107,7 +107,7 @@ class Heart:
                 log.warning("store_lost_its_memory", was=self.generation, now=pulse.generation)
             await self._emptied()
             self.generation = pulse.generation
-        self._fleet.settled_at = sent
+        self._fleet.told_all(sent)
         if gap > LEASE:
             self._doubted()
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import replace
 
 import anyio
@@ -64,6 +64,8 @@ def how_it_ended(claim: Claim, event: JobEvent, *, after_pause: bool = False) ->
         return End.DIED
     if claim.missing or after_pause:
         return End.DIED  # LiveKit had let go of it, and upstream ended the job for that
+    if claim.close_reason in CLOSED_ON_PURPOSE:
+        return End.FINISHED  # however its process ended after that
     if event.kind is JobEventKind.LEFT:
         return End.FINISHED if event.detail in _MEANT else End.DIED
     if event.detail != "0":
@@ -72,9 +74,7 @@ def how_it_ended(claim: Claim, event: JobEvent, *, after_pause: bool = False) ->
     # and ended well reported that it left, unless the report was lost with the socket: judge by the session.
     if claim.stage in {Stage.ACCEPTED, Stage.LAUNCHED}:
         return End.LOST
-    return (
-        End.FINISHED if claim.stage is Stage.ENTERED or claim.close_reason in CLOSED_ON_PURPOSE else End.DIED
-    )
+    return End.FINISHED if claim.stage is Stage.ENTERED else End.DIED
 
 
 class Jobs:
@@ -88,8 +88,12 @@ class Jobs:
         wake: Callable[[str], None],
         metrics: Metrics,
         clock: Clock,
+        *,
+        next_beat: Callable[[], Awaitable[None]],
     ) -> None:
-        """`wake(room)`: the leader should look at it."""
+        """`wake(room)`: the leader should look at it. `next_beat()`: wait until the store knows all that this
+        replica knows."""
+        self._next_beat = next_beat
         self._store = store
         self._wants = wants
         self._admission = admission
@@ -132,7 +136,7 @@ class Jobs:
                 del self._untold[event.job_id]
 
     async def apply(self, event: JobEvent) -> None:
-        while (claim := await self._store.claim_of(event.job_id)) is not None:
+        while (claim := await self._claim_of(event.job_id)) is not None:
             now = self._clock()
             match event.kind:
                 case JobEventKind.RECONNECTING:
@@ -153,6 +157,13 @@ class Jobs:
                 break
         if claim is not None:
             self._wake(claim.room)
+
+    async def _claim_of(self, job_id: str) -> Claim | None:
+        claim = await self._store.claim_of(job_id)
+        if claim is None and job_id in self.held:
+            await self._next_beat()  # should the store have lost it, it is back by then
+            claim = await self._store.claim_of(job_id)
+        return claim
 
     async def _advance(self, claim: Claim, was: Claim) -> bool:
         """False: the leader has changed it meanwhile."""

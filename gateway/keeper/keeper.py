@@ -116,7 +116,7 @@ class Keeper:
         self._wants = wants = Wants(store, self._announcer.tell, metrics, clock)
         self._post = Post(store, fleet.id, self._take_note)
         self._asks = Asks(store, wants, admission, self._wake, metrics, clock, leads=self._leads)
-        self._jobs = Jobs(store, wants, admission, self._wake, metrics, clock)
+        self._jobs = Jobs(store, wants, admission, self._wake, metrics, clock, next_beat=fleet.next_beat)
         self._gate = ClaimGate(store, fleet, self._asks, self._jobs, admission, self._wake, metrics, clock)
         self._audit = Audit(store, fleet, workers, self._jobs, wants, metrics, clock)
         self._resync = Resync(store, livekit, wants, admission, self._policy, queue.add)

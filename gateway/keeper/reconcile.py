@@ -180,6 +180,8 @@ class Reconciler:
     ) -> Look:
         """Plan for one want and carry it out; several steps when each is due at once."""
         for _ in range(6):
+            if claim is not None:
+                claim = await self._adopted(claim, want, epoch)
             runs = await self._runs(claim, seen) if claim is not None else False
             if isinstance(runs, Unknown):
                 return Look(unknown=runs.why)
@@ -198,6 +200,14 @@ class Reconciler:
             want, claim = stored, await self._holder(stored)
         return Look(due=self._clock() + 0.1)
 
+    async def _adopted(self, claim: Claim, want: Want, epoch: int) -> Claim:
+        """A claim whose want the store does not know any more, since it lost its memory and somebody has asked
+        before it got that back: the agent is there, and serves the want that lives."""
+        if claim.want_id == want.id or await self._store.want(claim.want_id) is not None:
+            return claim
+        serving = replace(claim, want_id=want.id, generation=want.generation)
+        return serving if await self._store.advance(serving, was=claim, epoch=epoch) else claim
+
     async def _runs(self, claim: Claim, seen: Seen) -> bool | Unknown:
         """Whether the claim's job lives. A replica whose heartbeat stopped may be cut off from the store
         only, or stand still while its processes talk on: then its agent is asked, through LiveKit."""
@@ -214,8 +224,11 @@ class Reconciler:
         return answer
 
     def _watched(self, look: Look, claim: Claim | None) -> Look:
-        """An agent whose replica lapsed is asked again in a while: nobody else would tell of its end."""
-        if claim is None or not claim.replica or self._fleet.alive(claim.replica):
+        """An agent whose replica lapsed is asked again in a while: nobody else would tell of its end. One whose
+        replica is new to us is looked at again when we have heard of it."""
+        if claim is None or not claim.replica:
+            return look
+        if self._fleet.alive(claim.replica) and self._fleet.heard_of(claim.replica):
             return look
         again = self._clock() + WITNESS_INTERVAL
         return replace(look, due=again if look.due is None else min(look.due, again))
