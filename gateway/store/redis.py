@@ -21,7 +21,7 @@ from gateway.keeper.notes import Guests, Here, Note
 from gateway.keeper.ports import LEASE
 from gateway.settings import StoreSettings
 from gateway.store.clock import FollowedClock, uptime
-from gateway.store.redis_link import RedisLink, open_link
+from gateway.store.redis_link import RedisLink, Value, open_link
 from gateway.store.redis_rows import (
     args_of,
     body_of,
@@ -29,7 +29,6 @@ from gateway.store.redis_rows import (
     invitation_key,
     pulse_of,
     replica_body,
-    room_of_key,
     want_of,
 )
 from gateway.store.redis_server import ready
@@ -80,6 +79,7 @@ class RedisStore:
         self._clock = clock
         self._lease = round(lease * 1e6)
         self._me = ""
+        self._generation = ""
 
     def clock(self) -> float:
         return self._clock()
@@ -91,20 +91,19 @@ class RedisStore:
         return (fresh, False) if row is None else (want_of(row), True)
 
     async def want(self, want_id: str) -> Want | None:
-        row = await self._link.read("HMGET", f"want:{want_id}", "body", "asked", "sid", "metadata", "alive")
+        row = await self._read("HMGET", f"want:{want_id}", "body", "asked", "sid", "metadata", "alive")
         return None if row[0] is None else want_of(row)
 
     async def wants(self, room: str) -> list[Want]:
         return _oldest_first(map(want_of, await self._run("wants", None, room)))
 
     async def living(self) -> list[Want]:
-        ids = await self._link.read("ZRANGE", "living", 0, -1)
+        ids = await self._read("ZRANGE", "living", 0, -1)
         return _oldest_first([want for want in await self._wants_of(ids) if not want.state.ended])
 
     async def recent(self, limit: int = 1000) -> list[Want]:
-        living, ended = await self._link.read_all(
-            [("ZREVRANGE", key, 0, limit - 1) for key in ("living", "ended")]
-        )
+        living = await self._read("ZREVRANGE", "living", 0, limit - 1)
+        ended = await self._read("ZREVRANGE", "ended", 0, limit - 1)
         return await self._wants_of([*living, *ended][:limit])
 
     async def update(self, want: Want, *, was: Want, epoch: int | None = None) -> bool:
@@ -119,7 +118,7 @@ class RedisStore:
             body = done[0]
 
     async def place(self, want: Want) -> int | None:
-        rank = await self._link.read("ZRANK", f"line:{want.agent}", want.id)
+        rank = await self._read("ZRANK", f"line:{want.agent}", want.id)
         return None if rank is None else int(rank) + 1
 
     async def forget_ended(self, before: float) -> int:
@@ -135,7 +134,7 @@ class RedisStore:
     async def claim(self, claim: Claim) -> Claim | None:
         job_id, room, agent, body = claim_args(claim)
         held = await self._run(
-            "claim", None, self._lease, room, agent, claim.want_id, claim.generation, claim.sid, job_id, body
+            "claim", None, room, agent, claim.want_id, claim.generation, claim.sid, job_id, body
         )
         if held is None:
             return None
@@ -146,11 +145,11 @@ class RedisStore:
         return sorted(claims, key=lambda claim: claim.agent)
 
     async def all_claims(self) -> list[Claim]:
-        claims = map(read_claim, await self._link.read("HVALS", "claims"))
+        claims = map(read_claim, await self._read("HVALS", "claims"))
         return sorted(claims, key=lambda claim: claim.job_id)
 
     async def claim_of(self, job_id: str) -> Claim | None:
-        body = await self._link.read("HGET", "claims", job_id)
+        body = await self._read("HGET", "claims", job_id)
         return None if body is None else read_claim(body)
 
     async def advance(self, claim: Claim, *, was: Claim, epoch: int | None = None) -> bool:
@@ -176,7 +175,7 @@ class RedisStore:
 
     async def invitations(self, room: str | None = None) -> list[Invitation]:
         if room is not None:
-            bodies = await self._link.read("HVALS", f"guests:{room}")
+            bodies = await self._read("HVALS", f"guests:{room}")
         else:
             bodies = await self._all_invitations()
         now = self._clock()
@@ -184,10 +183,10 @@ class RedisStore:
         return sorted(valid, key=lambda i: (i.room, i.identity, i.agent))
 
     async def _all_invitations(self) -> list[bytes]:
-        bodies: list[bytes | None] = []
-        for keys in _chunks(await self._link.read("ZRANGE", "invitations", 0, -1)):
-            bodies += await self._link.read_all([("HGET", f"guests:{room_of_key(key)}", key) for key in keys])
-        return [body for body in bodies if body is not None]
+        bodies: list[bytes] = []
+        for keys in _chunks(await self._read("ZRANGE", "invitations", 0, -1)):
+            bodies += await self._run("guests", None, *keys)
+        return bodies
 
     # ---- replicas -----------------------------------------------------------------------------------
 
@@ -199,6 +198,7 @@ class RedisStore:
         ended = uptime()
         pulse = pulse_of(told)
         self._clock.looked(began, ended, pulse.now)
+        self._generation = pulse.generation
         return pulse
 
     async def retire(self, replica_id: str) -> None:
@@ -219,8 +219,12 @@ class RedisStore:
 
     # ---- steps --------------------------------------------------------------------------------------
 
-    async def _run(self, name: str, epoch: int | None, *args: str | bytes | float) -> Any:
-        return await self._link.run(name, self._me, "" if epoch is None else str(epoch), *args)
+    async def _run(self, name: str, epoch: int | None, *args: Value) -> Any:
+        leading = "" if epoch is None else str(epoch)
+        return await self._link.run(name, self._me, leading, self._generation, *args)
+
+    async def _read(self, command: str, key: str, *args: Value) -> Any:
+        return await self._run("read", None, command, key, *args)
 
     async def _wants_of(self, ids: Sequence[bytes]) -> list[Want]:
         wants: list[Want] = []

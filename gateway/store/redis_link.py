@@ -7,7 +7,7 @@ knows whether it may be repeated. Connections come back by themselves with the n
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 from urllib.parse import urlsplit
@@ -50,18 +50,6 @@ class RedisLink:
                 return await _execute(self._steps, "EVALSHA", step.sha, 1, PREFIX, *args)
             except redis_faults.NoScriptError:  # a new server, or SCRIPT FLUSH: it has run nothing yet
                 return await _execute(self._steps, "EVAL", step.source, 1, PREFIX, *args)
-
-    async def read(self, command: str, key: str, *args: Value) -> Any:
-        async with self._answered():
-            return await _execute(self._steps, command, PREFIX + key, *args)
-
-    async def read_all(self, commands: Sequence[tuple[str, str, *tuple[Value, ...]]]) -> list[Any]:
-        """Several commands in one round trip."""
-        pipeline = self._steps.pipeline(transaction=False)
-        for command, key, *args in commands:
-            pipeline.execute_command(command, PREFIX + key, *args)
-        async with self._answered():
-            return list(await pipeline.execute())
 
     async def pop_all(self, key: str, limit: int) -> list[bytes]:
         """Up to `limit` elements from the head of a list; waits about a second for the first one."""
@@ -113,6 +101,8 @@ def _in_words(fault: Exception) -> str:
         return "did not answer in time"
     if isinstance(fault, redis_faults.ConnectionError | OSError):
         return f"cannot be reached: {text}"
+    if text.startswith(("RENEWED", "UNSETTLED")):
+        return text.partition(" ")[2].removeprefix("it ")
     return f"refused: {text}"
 
 

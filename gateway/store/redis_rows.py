@@ -9,8 +9,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
-import msgspec
-
 from gateway.keeper.model import Claim, Invitation, Pulse, Replica, Want
 from gateway.store.redis_link import Value
 from gateway.store.rows import read_replica, read_want, waiting_since, write
@@ -55,22 +53,18 @@ def invitation_key(invitation: Invitation) -> bytes:
     return write([invitation.room, invitation.identity, invitation.agent])
 
 
-def room_of_key(key: bytes) -> str:
-    room, _, _ = msgspec.json.decode(key, type=tuple[str, str, str])
-    return room
-
-
 def replica_body(me: Replica) -> bytes:
     return write(replace(me, beat_at=0.0))
 
 
 def pulse_of(told: Sequence[bytes]) -> Pulse:
-    seconds, micros, generation, leader, epoch, *rest = told
+    seconds, micros, generation, settled, leader, epoch, *rest = told
     return Pulse(
         now=int(seconds) + int(micros) / 1e6,
         generation=generation.decode(),
         leader=leader.decode(),
         epoch=int(epoch),
+        settled=settled == b"1",
         replicas=sorted(_replicas(rest), key=lambda replica: replica.id),
     )
 

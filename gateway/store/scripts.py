@@ -1,4 +1,4 @@
-"""The steps that Redis runs as a whole: Lua, one file each, behind one prelude."""
+"""The steps that Redis runs as a whole: Lua, one file each, behind one prelude and one guard."""
 
 from __future__ import annotations
 
@@ -9,6 +9,9 @@ from importlib.resources import files
 
 PREFIX = "{roomkeeper}:"
 """What every key begins with. The braces keep all of them in one hash slot."""
+
+UNGUARDED = frozenset({"beat", "retire"})
+"""Steps by which a replica joins a generation, and leaves: they rest on nothing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,5 +26,6 @@ class Script:
 @cache
 def script(name: str) -> Script:
     folder = files("gateway.store") / "lua"
-    source = "".join((folder / f"{part}.lua").read_text(encoding="utf-8") for part in ("prelude", name))
+    parts = ["prelude", name] if name in UNGUARDED else ["prelude", "guard", name]
+    source = "".join((folder / f"{part}.lua").read_text(encoding="utf-8") for part in parts)
     return Script(name, source, hashlib.sha1(source.encode(), usedforsecurity=False).hexdigest())

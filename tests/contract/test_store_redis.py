@@ -11,7 +11,7 @@ import anyio
 import pytest
 
 from gateway.errors import StartupError
-from gateway.keeper.model import State
+from gateway.keeper.model import Pulse, State
 from gateway.keeper.ports import LeaseLost, Store, StoreUnavailable
 from gateway.settings import StoreSettings
 from gateway.store.redis import open_store
@@ -37,43 +37,47 @@ def server() -> Iterator[RedisServer]:
 
 @asynccontextmanager
 async def opened(server: RedisServer, **changes: str) -> AsyncIterator[Store]:
-    url = changes.get("url", server.url)
-    async with open_store(StoreSettings(url=url), lease=LEASE, patience=0.0) as store:
+    settings = StoreSettings(url=changes.get("url", server.url))
+    async with (
+        # Its generation begins with a lease that is over at once: only tests about that wait for one.
+        open_store(settings, lease=0.001, patience=0.0) as first,
+        open_store(settings, lease=LEASE, patience=0.0) as store,
+    ):
+        await first.beat(replica("first"), lead=False)
+        await first.retire("first")
         yield store
 
 
-async def settled(store: Store) -> None:
-    """Return once the store grants claims."""
-    wanted = await asked(store, want("settled", room="settled", at=store.clock()))
+async def settled(store: Store) -> Pulse:
+    """Return once the store is settled."""
     with anyio.fail_after(10):
-        while True:
-            try:
-                await store.claim(claim("settled", of=wanted))
-                break
-            except StoreUnavailable:
-                await anyio.sleep(0.01)
-    await store.release("settled")
+        while not (pulse := await store.beat(replica("A"), lead=True)).settled:  # noqa: ASYNC110
+            await anyio.sleep(0.01)
+    return pulse
 
 
 async def test_what_was_answered_survives_a_kill_of_the_server(server: RedisServer) -> None:
     """With `appendonly yes`; the next call finds the server by itself, in another generation."""
     async with opened(server) as store:
         before = await store.beat(replica("A"), lead=True)
-        await settled(store)
         held = await store.claim(claim(of=await asked(store, want())))
         server.kill()
         with pytest.raises(StoreUnavailable, match="cannot be reached"):
             await store.wants("r")
         server.start()
-        assert await store.all_claims() == [held]
-        with pytest.raises(StoreUnavailable, match="may have lost claims"):
-            await store.claim(claim("j2", of=want()))
-        with pytest.raises(LeaseLost):
-            await asked(store, want("w2"), epoch=before.epoch)
+        with pytest.raises(StoreUnavailable, match="a heartbeat must come first"):
+            await store.all_claims()
         after = await store.beat(replica("A"), lead=True)
         assert after.generation != before.generation
         assert after.epoch > before.epoch
-        await settled(store)
+        assert not after.settled
+        assert await store.all_claims() == [held]
+        with pytest.raises(StoreUnavailable, match="may have lost"):
+            await store.claim(claim("j2", of=want()))
+        with pytest.raises(LeaseLost):
+            await asked(store, want("w2"), epoch=before.epoch)
+        assert (await settled(store)).generation == after.generation
+        assert await store.claim(claim("j2", of=want(sid="RM_1"))) == held
 
 
 async def test_every_connection_comes_back_by_itself(server: RedisServer) -> None:
@@ -119,7 +123,7 @@ async def test_a_frozen_server_fails_calls_in_time(server: RedisServer) -> None:
 async def test_a_step_whose_answer_was_lost_may_have_been_written(server: RedisServer) -> None:
     """And may be repeated: an ask finds the want, a claim is still the same."""
     async with opened(server) as store:
-        await settled(store)
+        await asked(store, want("w0", room="r0"))  # the server knows the script
         server.freeze()
         with pytest.raises(StoreUnavailable):
             await asked(store, want("w1"))
@@ -167,7 +171,6 @@ async def test_a_read_only_server_is_unavailable(server: RedisServer) -> None:
 async def test_another_version_of_the_program_may_write_rows_in_other_bytes(server: RedisServer) -> None:
     """During a rolling upgrade a row lacks a field, or has one more: it is compared by its value."""
     async with opened(server) as store:
-        await settled(store)
         wanted = await asked(store, want(sid="RM_1"))
         held = await store.claim(claim(of=wanted))
         assert held is not None
@@ -212,7 +215,6 @@ async def test_a_forgotten_store_is_empty(server: RedisServer) -> None:
     """No index outlives its rows: what has ended and gone leaves the generation and the epoch."""
     async with opened(server) as store:
         await store.beat(replica("A"), lead=True)
-        await settled(store)
         held = await store.claim(claim(of=await asked(store, want(at=store.clock()))))
         assert held is not None
         await store.release("j1")
@@ -248,6 +250,7 @@ async def test_a_server_that_is_not_up_yet_is_waited_for(server: RedisServer) ->
 
         async def use() -> None:
             async with open_store(StoreSettings(url=server.url), lease=LEASE) as store:
+                await settled(store)
                 await asked(store, want())
 
         tasks.start_soon(use)

@@ -226,38 +226,77 @@ async def test_replicas_agree_on_the_time(store: Store, other: Store) -> None:
 
 
 @pytest.mark.parametrize("lease", [SHORT])
-async def test_after_a_wipe_no_claim_is_granted_until_replicas_told_theirs(
+async def test_after_a_wipe_nothing_new_begins_until_replicas_told_what_they_know(
     world: StoreWorld, store: Store, other: Store
 ) -> None:
-    """An empty store must not let a second agent in (I1); what was restored holds."""
+    """An empty store must not let a second agent in, nor a second want (I1, I2); what was restored holds."""
     before = await store.beat(replica("A"), lead=True)
     await other.beat(replica("B"), lead=True)
-    wanted = await asked(store, want())
-    held = await store.claim(claim("j1", of=wanted))
-    wanted = (await store.wants("r"))[0]
+    await asked(store, want())
+    held = await store.claim(claim("j1", of=want()))
+    [wanted] = await store.wants("r")
     assert held is not None
+    assert before.settled
 
     world.wipe()
+    after = await store.beat(replica("A"), lead=True)
+    pulse = await other.beat(replica("B"), lead=True)
 
-    await asked(other, want("w2"))
+    assert (after.settled, pulse.settled) == (False, False)
+    assert after.generation == pulse.generation != before.generation
+    assert after.leader == pulse.leader == "A"
+    assert after.epoch > before.epoch
     with pytest.raises(StoreUnavailable):
-        await other.claim(claim("j2", of=want("w2")))
+        await other.claim(claim("j2", of=wanted))
+    with pytest.raises(StoreUnavailable):
+        await asked(other, want("w2"))
     with pytest.raises(LeaseLost):
         await asked(store, want(), epoch=before.epoch)
-    after = await store.beat(replica("A"), lead=True)
-    assert after.generation != before.generation
-    assert after.leader == "A"
-    assert after.epoch > before.epoch
     await store.restore([wanted], [held])
-    assert [w.id for w in await other.living()] == ["w2"]  # somebody asked before it was told
+    assert (await asked(other, want("w2", at=NOW + 1))).id == "w1"
+    await eventually(lambda: other.beat(replica("B"), lead=True), lambda p: p.settled)
+    assert await other.claim(claim("j2", of=wanted)) == held
+    assert (await asked(other, want("w3", room="r3"))).id == "w3"
 
-    async def claimed() -> Claim | None:
-        try:
-            return await other.claim(claim("j2", of=want("w2")))
-        except StoreUnavailable:
-            return None
 
-    assert await eventually(claimed, lambda c: c is not None) == held
+async def test_after_a_wipe_a_replica_is_told_nothing_before_its_next_heartbeat(
+    world: StoreWorld, store: Store, other: Store
+) -> None:
+    """What it would read there is not what it takes it for: nothing is no answer (I3)."""
+    await store.beat(replica("A"), lead=True)
+    wanted = await asked(store, want())
+    held = await store.claim(claim(of=wanted))
+    assert held is not None
+    world.wipe()
+    await other.beat(replica("B"), lead=True)
+    steps: list[Callable[[], Awaitable[object]]] = [
+        lambda: store.want("w1"),
+        lambda: store.wants("r"),
+        store.living,
+        store.recent,
+        lambda: store.place(wanted),
+        lambda: store.update(wanted, was=wanted),
+        lambda: asked(store, wanted),
+        lambda: store.forget_ended(0.0),
+        lambda: store.claim(held),
+        lambda: store.claims("r"),
+        store.all_claims,
+        lambda: store.claim_of("j1"),
+        lambda: store.advance(held, was=held),
+        lambda: store.release("j1"),
+        lambda: store.invite(Invitation(room="r", identity="p", agent="a", expires_at=NOW)),
+        lambda: store.invitations("r"),
+        store.invitations,
+        lambda: store.restore([wanted], [held]),
+        lambda: store.send(LEADER, [Look("r")]),
+    ]
+    for step in steps:
+        with pytest.raises(StoreUnavailable):
+            await step()
+    assert await store.receive("A") == []
+    await store.beat(replica("A"), lead=True)
+    await store.restore([wanted], [held])
+    assert await store.claims("r") == [held]
 
 
 @pytest.mark.parametrize("lease", [SHORT])

@@ -35,6 +35,7 @@ class MemoryLink:
         self._world = world
         self._rng = random.Random(seed)
         self._me = ""
+        self._generation = ""
         self._cut = False
         self.latency = 0.0005
         """Seconds that a step takes, on average."""
@@ -107,10 +108,12 @@ class MemoryLink:
 
     async def beat(self, me: Replica, *, lead: bool) -> Pulse:
         self._me = me.id
-        return await self._step(lambda: self._world.beat(me, lead))
+        pulse = await self._step(lambda: self._world.beat(me, lead), guarded=False)
+        self._generation = pulse.generation
+        return pulse
 
     async def retire(self, replica_id: str) -> None:
-        await self._step(lambda: self._world.retire(replica_id))
+        await self._step(lambda: self._world.retire(replica_id), guarded=False)
 
     async def restore(self, wants: Sequence[Want], claims: Sequence[Claim]) -> None:
         await self._step(lambda: self._world.restore(wants, claims))
@@ -119,7 +122,7 @@ class MemoryLink:
         await self._step(lambda: self._world.send(to, notes))
 
     async def receive(self, replica_id: str) -> list[Note]:
-        if not (notes := await self._step(lambda: self._world.inbox(replica_id).take())):
+        if not (notes := await self._step(lambda: self._world.inbox(replica_id).take(), guarded=False)):
             inbox = self._world.inbox(replica_id)
             inbox.arrived = anyio.Event()
             with anyio.move_on_after(RECEIVE):
@@ -129,7 +132,7 @@ class MemoryLink:
             await self.on_the_way()
         return notes
 
-    async def _step(self, work: Callable[[], T]) -> T:
+    async def _step(self, work: Callable[[], T], *, guarded: bool = True) -> T:
         """Others run while a step is on its way, as with the real ones; the step itself is atomic."""
         await self.on_the_way()
         if self.latency:
@@ -139,6 +142,8 @@ class MemoryLink:
         self._check()
         if self.fails():
             raise StoreUnavailable("the store failed")
+        if guarded and self._generation not in {"", self._world.generation}:
+            raise StoreUnavailable("the store may have lost what was written: a heartbeat must come first")
         self._world.speaker = self._me
         result = work()
         await self.on_the_way()

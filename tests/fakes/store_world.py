@@ -58,11 +58,11 @@ class World:
         self.stale_writes = 0
         """Writes that were refused because another replica leads by now."""
         self._journal: deque[tuple[float, Callable[[], object]]] = deque()
-        self._generations = 0
+        self._generations = 1
         self._epoch = 0
         """Not even a wipe takes it back: Redis gets the same from its clock."""
-        self._lost_something = True
-        """The server is another one than the generation's: the next beat or claim begins a new one."""
+        self._lost_something = False
+        """The server is another one than the generation's: the next heartbeat begins a new one."""
         self._settling_until = 0.0
         self._clear()
 
@@ -105,6 +105,7 @@ class World:
         self._fence(epoch)
         want = self._living_of(ask.room, ask.agent)
         if want is None:
+            self._need_settled()
             self._put_want(fresh)
         else:
             self._put_want(
@@ -173,11 +174,7 @@ class World:
     # ---- claims -------------------------------------------------------------------------------------
 
     def claim(self, claim: Claim) -> Claim | None:
-        self._begin_generation_if_another()
-        if self.clock() < self._settling_until:
-            raise StoreUnavailable(
-                "the store may have lost claims: none is granted until replicas told theirs"
-            )
+        self._need_settled()
         want = self._wants.get(claim.want_id)
         if want is None or want.state.ended or want.generation != claim.generation:
             return None
@@ -234,8 +231,8 @@ class World:
     # ---- replicas -----------------------------------------------------------------------------------
 
     def beat(self, me: Replica, lead: bool) -> Pulse:
-        self._begin_generation_if_another()
         now = self.clock()
+        self._begin_generation_if_another(now)
         before = self._replicas.get(me.id)
         me = replace(me, beat_at=now)
         self._put(self._replicas, me.id, me)
@@ -245,7 +242,8 @@ class World:
             self._tell_leader(Here(me))
         return Pulse(
             now=now,
-            generation=str(self._generations),
+            generation=self.generation,
+            settled=now >= self._settling_until,
             leader=self._leader_at(now),
             epoch=self._epoch,
             replicas=sorted(self._replicas.values(), key=lambda r: r.id),
@@ -320,13 +318,21 @@ class World:
         if self._leader_at(self.clock()) != self.speaker:
             self.send(LEADER, [note])
 
-    def _begin_generation_if_another(self) -> None:
+    @property
+    def generation(self) -> str:
+        """Empty until the next heartbeat begins a new one."""
+        return "" if self._lost_something else str(self._generations)
+
+    def _begin_generation_if_another(self, now: float) -> None:
         if self._lost_something:
-            # Nobody granted anything before the first generation: there is nothing to wait for.
-            self._settling_until = self.clock() + self.lease if self._generations else 0.0
+            self._settling_until = now + self.lease
             self._lost_something = False
             self._generations += 1
             self._leader = ""
+
+    def _need_settled(self) -> None:
+        if self._lost_something or self.clock() < self._settling_until:
+            raise StoreUnavailable("the store may have lost what was written: others still put it back")
 
     # ---- rows, each change of which can be taken back -------------------------------------------------
 

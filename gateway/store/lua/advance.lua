@@ -1,8 +1,5 @@
 -- Replace a claim. Returns 1: done; 0: it is gone; or the stored body, when it is not the expected one.
-if stale() then
-  return STALE
-end
-local job_id, room, was, body = ARGV[3], ARGV[4], ARGV[5], ARGV[6]
+local job_id, room, was, body = ARGV[4], ARGV[5], ARGV[6], ARGV[7]
 local stored = redis.call('HGET', P .. 'claims', job_id)
 if not stored then
   return 0

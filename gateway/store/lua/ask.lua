@@ -1,10 +1,11 @@
 -- Renew the living want of (room, agent), or put `fresh`. Returns the renewed row, or nothing.
-if stale() then
-  return STALE
-end
-local fresh = want_at(3)
+-- While the store is not settled, one that lives may be about to be put back.
+local fresh = want_at(4)
 local id = current(fresh.room, fresh.agent)
 if not id or not alive(id) then
+  if not SETTLED then
+    return UNSETTLED
+  end
   put_want(fresh)
   look(fresh.room)
   return false

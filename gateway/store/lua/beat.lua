@@ -1,6 +1,15 @@
--- A heartbeat. Returns the time, the generation, the leader, its epoch, and body and time of every replica.
-local lease, leads, body, here = tonumber(ARGV[3]), ARGV[4] == '1', ARGV[5], ARGV[6]
-local id = generation(lease)
+-- A heartbeat. Returns the time, the generation and whether it is settled, the leader, its epoch,
+-- and body and time of every replica.
+local lease, leads, body, here = tonumber(ARGV[4]), ARGV[5] == '1', ARGV[6], ARGV[7]
+local id, settled, run_id = generation()
+if id == '' then
+  -- Nobody leads, and until every replica has had the time to put back what it knows, nothing is granted.
+  id, settled = run_id .. '-' .. digits(NOW), false
+  redis.call('HSET', P .. 'generation', 'run_id', run_id, 'id', id, 'from', digits(NOW),
+    'until', digits(NOW + lease))
+  redis.call('HDEL', P .. 'lead', 'replica') -- its epoch stays: the next one is higher
+  LEADER = ''
+end
 
 if leads and (LEADER == '' or LEADER == ME) then
   if LEADER == '' then
@@ -21,7 +30,7 @@ if changed then
   tell_leader(here)
 end
 
-local pulse = {TIME[1], TIME[2], id, LEADER, LEAD_EPOCH}
+local pulse = {TIME[1], TIME[2], id, settled and '1' or '', LEADER, LEAD_EPOCH}
 local beats = redis.call('HGETALL', P .. 'beats')
 for i = 1, #beats, 2 do
   local replica, at = beats[i], tonumber(beats[i + 1])

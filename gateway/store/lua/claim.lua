@@ -1,7 +1,6 @@
 -- Insert a claim. Returns the body of the claim that holds now, or nothing when the want forbids it.
-local _, settling = generation(tonumber(ARGV[3]))
-if settling then
-  return redis.error_reply('SETTLING the store may have lost claims: none is granted yet')
+if not SETTLED then
+  return UNSETTLED
 end
 local room, agent, want_id, wanted, sid = ARGV[4], ARGV[5], ARGV[6], ARGV[7], ARGV[8]
 local job_id, body = ARGV[9], ARGV[10]

@@ -1,5 +1,5 @@
 -- The bodies of a room's claims.
-local holders = redis.call('HVALS', P .. 'holders:' .. ARGV[3])
+local holders = redis.call('HVALS', P .. 'holders:' .. ARGV[4])
 if #holders == 0 then
   return holders
 end

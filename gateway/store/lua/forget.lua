@@ -1,5 +1,5 @@
 -- Remove up to `limit` wants that ended before a time, and as many expired invitations. Returns both numbers.
-local before, limit = ARGV[3], ARGV[4]
+local before, limit = ARGV[4], ARGV[5]
 local old = redis.call('ZRANGEBYSCORE', P .. 'ended', '-inf', '(' .. before, 'LIMIT', 0, limit)
 for _, id in ipairs(old) do
   local want = redis.call('HMGET', P .. 'want:' .. id, 'room', 'agent')

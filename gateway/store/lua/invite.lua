@@ -1,5 +1,5 @@
 -- Put an invitation; it goes by itself a minute after it expired.
-local room, member, expires_at, body, guests = ARGV[3], ARGV[4], ARGV[5], ARGV[6], ARGV[7]
+local room, member, expires_at, body, guests = ARGV[4], ARGV[5], ARGV[6], ARGV[7], ARGV[8]
 local key = P .. 'guests:' .. room
 redis.call('HSET', key, member, body)
 redis.call('ZADD', P .. 'invitations', expires_at, member)

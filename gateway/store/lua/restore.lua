@@ -1,6 +1,6 @@
--- Put back wants (their number is ARGV[3]) and claims that are missing; an end that was lost, too.
-local i = 4
-for _ = 1, tonumber(ARGV[3]) do
+-- Put back wants (their number is ARGV[4]) and claims that are missing; an end that was lost, too.
+local i = 5
+for _ = 1, tonumber(ARGV[4]) do
   local want = want_at(i)
   i = i + WANT
   local stored = redis.call('HMGET', P .. 'want:' .. want.id, 'alive', 'asked')

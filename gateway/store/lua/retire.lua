@@ -1,5 +1,5 @@
 -- A replica ends.
-local replica = ARGV[3]
+local replica = ARGV[4]
 redis.call('HDEL', P .. 'replicas', replica)
 redis.call('HDEL', P .. 'beats', replica)
 redis.call('DEL', P .. 'inbox:' .. replica)

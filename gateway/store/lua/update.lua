@@ -1,9 +1,6 @@
 -- Replace a want. Returns 1: done; 0: no; or the stored row, when its body or SID is not the expected one.
-if stale() then
-  return STALE
-end
-local was_body, was_sid, was_asked, was_metadata = ARGV[3], ARGV[4], ARGV[5], ARGV[6]
-local want = want_at(7)
+local was_body, was_sid, was_asked, was_metadata = ARGV[4], ARGV[5], ARGV[6], ARGV[7]
+local want = want_at(8)
 local row = row_of(want.id)
 if not row[1] then
   return 0
