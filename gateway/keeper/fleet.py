@@ -89,8 +89,8 @@ class Fleet:
         self._beat = anyio.Event()
 
     async def next_beat(self) -> None:
-        """Wait for a heartbeat that is sent from now on: should the store have lost what this replica had told
-        it, it is back by then."""
+        """Wait for a heartbeat that is sent from now on: should the store have lost what this replica
+        had told it, it is back by then."""
         now = self._clock()
         while self._settled_at < now:
             await self._beat.wait()

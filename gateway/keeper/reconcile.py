@@ -201,8 +201,8 @@ class Reconciler:
         return Look(due=self._clock() + 0.1)
 
     async def _adopted(self, claim: Claim, want: Want, epoch: int) -> Claim:
-        """A claim whose want the store does not know any more, since it lost its memory and somebody has asked
-        before it got that back: the agent is there, and serves the want that lives."""
+        """A claim whose want the store does not know any more, since it lost its memory and somebody
+        asked before it got that back: the agent is there, and serves the want that lives."""
         if claim.want_id == want.id or await self._store.want(claim.want_id) is not None:
             return claim
         serving = replace(claim, want_id=want.id, generation=want.generation)
@@ -224,8 +224,8 @@ class Reconciler:
         return answer
 
     def _watched(self, look: Look, claim: Claim | None) -> Look:
-        """An agent whose replica lapsed is asked again in a while: nobody else would tell of its end. One whose
-        replica is new to us is looked at again when we have heard of it."""
+        """An agent whose replica lapsed is asked again in a while: nobody else would tell of its end.
+        One whose replica is new to us is looked at again when we have heard of it."""
         if claim is None or not claim.replica:
             return look
         if self._fleet.alive(claim.replica) and self._fleet.heard_of(claim.replica):
