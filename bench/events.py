@@ -23,13 +23,18 @@ Signed = tuple[str, str]
 
 def participant_joined(room: str) -> Signed:
     """Somebody of whom nobody has heard joins the room."""
+    return about_person("participant_joined", room, f"person-{next(_serial)}")
+
+
+def about_person(event: str, room: str, identity: str) -> Signed:
+    """A webhook about a person in a room."""
     serial = next(_serial)
     now = int(time.time())
     body = json.dumps(
         {
-            "event": "participant_joined",
+            "event": event,
             "room": _room(room, serial, now),
-            "participant": _participant(serial, now),
+            "participant": _participant(serial, identity, now),
             "id": f"EV_bench{serial:09}",
             "createdAt": str(now),
         },
@@ -64,14 +69,14 @@ def _room(name: str, serial: int, now: int) -> dict[str, object]:
     }
 
 
-def _participant(serial: int, now: int) -> dict[str, object]:
+def _participant(serial: int, identity: str, now: int) -> dict[str, object]:
     return {
         "sid": f"PA_{serial:012}",
-        "identity": f"person-{serial}",
+        "identity": identity,
         "state": "ACTIVE",
         "joinedAt": str(now),
         "joinedAtMs": str(1000 * now),
-        "name": f"Person {serial}",
+        "name": f"Person {identity}",
         "version": 2,
         "permission": {"canSubscribe": True, "canPublish": True, "canPublishData": True},
     }

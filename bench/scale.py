@@ -1,0 +1,263 @@
+"""What a gateway costs with many rooms: CPU per webhook, how late its loop is, memory, the resync.
+
+Each variant is a process of its own (three for `replicas3`): the webhook's route on uvicorn, the keeper, a
+store, and rooms that have their agent. This process is LiveKit: it sends the webhooks, 200 a second, of people
+who come and go in these rooms, and answers the API where it is asked over HTTP.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import itertools
+import random
+import socket
+import sys
+import tempfile
+import time
+from collections.abc import AsyncIterator, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import msgspec
+
+from bench.events import PATH, about_person
+from bench.livekit_http import LiveKitOverHttp, serving
+from bench.report import Row
+from bench.scale_gateway import Config
+from bench.scale_world import Site, Visitors
+from gateway.keeper.model import Source
+from gateway.store.clock import steady_clock
+from tests.fakes.livekit import FakeLiveKit
+from tests.livekit_server import free_port
+from tests.redis_server import RedisServer
+
+NAME = "scale"
+N = 20
+"""Seconds that each variant is measured: two resyncs at least."""
+RATE = 200
+SETTLE = 12.0
+"""Seconds before that: a gateway that has just begun compares everything once."""
+START_TIMEOUT = 60.0
+REPOSITORY = Path(__file__).parents[1]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Variant:
+    name: str
+    rooms: int
+    store: str = "memory"
+    """memory, sqlite or redis."""
+    http: bool = False
+    """The real adapter asks LiveKit over HTTP."""
+    replicas: int = 1
+    source: Source = Source.REQUEST
+    foreign: bool = False
+    rate: int = RATE
+
+    @property
+    def ids(self) -> list[str]:
+        return [f"replica-{number}" for number in range(self.replicas)]
+
+    @property
+    def site(self) -> Site:
+        return Site(rooms=self.rooms, replicas=self.ids, source=self.source, foreign=self.foreign)
+
+
+VARIANTS = (
+    Variant(name="rooms_100", rooms=100),
+    Variant(name="rooms_1000", rooms=1000),
+    Variant(name="rooms_10000", rooms=10_000),
+    Variant(name="passes_100", rooms=100, source=Source.POLICY),
+    Variant(name="passes_1000", rooms=1000, source=Source.POLICY),
+    Variant(name="passes_10000", rooms=10_000, source=Source.POLICY),
+    Variant(name="http_1000", rooms=1000, http=True),
+    Variant(name="http_10000", rooms=10_000, http=True),
+    Variant(name="http_passes_1000", rooms=1000, http=True, source=Source.POLICY),
+    Variant(name="sqlite_1000", rooms=1000, store="sqlite"),
+    Variant(name="redis_1000", rooms=1000, store="redis"),
+    Variant(name="redis_passes_1000", rooms=1000, store="redis", http=True, source=Source.POLICY),
+    Variant(name="replicas3_1000", rooms=1000, store="redis", http=True, replicas=3),
+    Variant(name="replicas3_10000", rooms=10_000, store="redis", http=True, replicas=3),
+)
+
+
+async def run(n: int = N, only: Sequence[str] = ()) -> tuple[Sequence[Row], Sequence[str]]:
+    rows = [await _measured(v, n) for v in VARIANTS if not only or v.name in only]
+    return rows, NOTES
+
+
+NOTES = [
+    f"{N} s for each variant, {RATE} webhooks a second over HTTP: a person joins or leaves a room that has its"
+    " agent; lost: webhooks without a 200",
+    "cpu_ms_per_event: CPU time of the gateway's process (of all three, for replicas3) over its webhooks: HTTP,"
+    " signature, keeper, store, resync, heartbeat, and what is in the process with it: the fake LiveKit (but for"
+    " http), the memory store; the sender of the webhooks is another process",
+    "idle_cpu_ms_per_s: the same process without any webhook, before",
+    "rooms, http, sqlite, redis: wants that were asked for; passes: wants by the room's name, which a join renews,"
+    " so that every webhook makes the keeper look",
+    "resync_s: the mean comparison with LiveKit's list; loop_lag: how late a task that sleeps 20 ms is",
+]
+
+
+async def _measured(variant: Variant, seconds: float) -> Row:
+    async with contextlib.AsyncExitStack() as stack:
+        gateways = await _start(variant, stack)
+        await asyncio.sleep(SETTLE)
+        await gateways.begin()
+        await asyncio.sleep(seconds / 2)
+        idle = await gateways.figures()
+        await gateways.begin()
+        sent, lost = await gateways.send(seconds)
+        found = await gateways.figures()
+    return _row(variant, idle, found, sent, lost)
+
+
+def _row(variant: Variant, idle: list[dict[str, float]], found: list[dict[str, float]], sent: int, lost: int) -> Row:
+    def total(name: str) -> float:
+        return sum(each[name] for each in found)
+
+    return {
+        "variant": variant.name,
+        "n": sent,
+        "lost": lost,
+        "rooms": variant.rooms,
+        "cpu_ms_per_event": round(1000 * total("cpu_s") / max(1, sent), 3),
+        "idle_cpu_ms_per_s": round(1000 * sum(each["cpu_s"] / each["wall_s"] for each in idle), 1),
+        "loop_lag_p99_ms": round(max(each["lag_p99_ms"] for each in found), 1),
+        "loop_lag_max_ms": round(max(each["lag_max_ms"] for each in found), 1),
+        "rss_mb": round(total("rss_mb")),
+        "resync_s": round(total("resyncs_s") / max(1.0, total("resyncs")), 3),
+        "passes": round(total("passes")),
+        "livekit_calls": round(total("calls")),
+    }
+
+
+class Gateways:
+    """The measured processes, and the way to them."""
+
+    def __init__(
+        self, variant: Variant, session: aiohttp.ClientSession, urls: Sequence[str], visitors: Visitors | None
+    ) -> None:
+        self._variant = variant
+        self._urls = urls
+        self._session = session
+        self._visitors = visitors
+
+    async def begin(self) -> None:
+        for url in self._urls:
+            async with self._session.post(f"{url}/begin"):
+                pass
+
+    async def figures(self) -> list[dict[str, float]]:
+        found: list[dict[str, float]] = []
+        for url in self._urls:
+            async with self._session.get(f"{url}/figures") as answer:
+                found.append(await answer.json())
+        return found
+
+    async def send(self, seconds: float) -> tuple[int, int]:
+        """Webhooks at a steady pace, whatever the answers take: how many, and how many got no 200."""
+        count = int(seconds * self._variant.rate)
+        moves = _moves(self._variant.site)
+        began = time.monotonic()
+        async with asyncio.TaskGroup() as tasks:
+            answers = []
+            for number in range(count):
+                await asyncio.sleep(began + number / self._variant.rate - time.monotonic())
+                url = self._urls[number % len(self._urls)]
+                answers.append(tasks.create_task(self._post(url, next(moves))))
+        return count, sum(not answer.result() for answer in answers)
+
+    async def _post(self, url: str, move: tuple[str, str, str]) -> bool:
+        if self._visitors is not None:
+            self._visitors.move(*move)
+        authorization, body = about_person(*move)
+        try:
+            async with self._session.post(
+                f"{url}{PATH}", data=body, headers={"authorization": authorization}
+            ) as answer:
+                return answer.status == 200
+        except aiohttp.ClientError:
+            return False
+
+
+def _moves(site: Site) -> Iterator[tuple[str, str, str]]:
+    """Somebody joins a room, or leaves one that they joined a while ago; a seeded choice of rooms."""
+    rng = random.Random(1)
+    visiting: list[tuple[str, str]] = []
+    for number in itertools.count():
+        if number % 2 and len(visiting) > site.rooms // 10:
+            room, identity = visiting.pop(rng.randrange(len(visiting)))
+            yield "participant_left", room, identity
+        else:
+            room, identity = site.name(rng.randrange(site.rooms)), f"visitor-{number}"
+            visiting.append((room, identity))
+            yield "participant_joined", room, identity
+
+
+async def _start(variant: Variant, stack: contextlib.AsyncExitStack) -> Gateways:
+    where, node, url, visitors = "memory", "", "", None
+    session = await stack.enter_async_context(aiohttp.ClientSession())
+    if variant.store == "sqlite":
+        folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="bench-scale-"))
+        where = f"{folder}/scale.db"
+    if variant.store == "redis":
+        server = RedisServer(appendonly=False).start()
+        stack.callback(server.kill)
+        where = server.url
+    if variant.http:
+        livekit = await stack.enter_async_context(FakeLiveKit(clock=steady_clock()))
+        variant.site.fill(livekit)
+        port = free_port(socket.SOCK_STREAM)
+        await stack.enter_async_context(serving(livekit, port))
+        url, node, visitors = f"http://127.0.0.1:{port}", livekit.node_id, Visitors(livekit)
+    ports = [free_port(socket.SOCK_STREAM) for _ in range(variant.replicas)]
+    for replica, port in zip(variant.ids, ports, strict=True):
+        first = replica == variant.ids[0]
+        config = Config(
+            port=port,
+            replica=replica,
+            replicas=variant.ids,
+            rooms=variant.rooms,
+            store=where,
+            source=variant.source.value,
+            foreign=variant.foreign,
+            livekit_url=url,
+            node_id=node,
+            fill=first,
+        )
+        await stack.enter_async_context(_process(config))
+        await _ready(session, port)
+    return Gateways(variant, session, [f"http://127.0.0.1:{port}" for port in ports], visitors)
+
+
+async def _ready(session: aiohttp.ClientSession, port: int) -> None:
+    deadline = time.monotonic() + START_TIMEOUT
+    while (why := await _faults(session, f"http://127.0.0.1:{port}/readyz")) != []:
+        if time.monotonic() > deadline:
+            raise RuntimeError(f"the gateway did not get ready: {why}")
+        await asyncio.sleep(0.1)
+
+
+async def _faults(session: aiohttp.ClientSession, url: str) -> list[str]:
+    try:
+        async with session.get(url) as answer:
+            found: list[str] = await answer.json()
+            return found
+    except aiohttp.ClientError as error:
+        return [str(error)]
+
+
+@contextlib.asynccontextmanager
+async def _process(config: Config) -> AsyncIterator[None]:
+    argument = msgspec.json.encode(config).decode()
+    command = [sys.executable, "-m", "bench.scale_gateway", argument]
+    process = await asyncio.create_subprocess_exec(*command, cwd=REPOSITORY)
+    try:
+        yield
+    finally:
+        process.kill()
+        await process.wait()
