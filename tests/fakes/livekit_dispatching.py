@@ -73,7 +73,7 @@ class Dispatching(World):
             id=self._id("AD"), agent=agent, metadata=metadata, attributes=dict(attributes)
         )
         room.dispatches[dispatch.id] = dispatch
-        self._tasks.start_soon(self._launch, room, dispatch)
+        self.after(BIDS, partial(self._begin, room, dispatch, self.node_id))
         return dispatch
 
     def undispatch(self, room: RoomState, dispatch_id: str) -> bool:
@@ -99,10 +99,14 @@ class Dispatching(World):
         for registration in self._workers:
             self.after(back, partial(self._connect, registration))
 
-    async def _launch(self, room: RoomState, dispatch: DispatchState) -> None:
+    def _begin(self, room: RoomState, dispatch: DispatchState, node: str) -> None:
+        if not room.has_node or self._pick(dispatch, set()) is None:  # facts 2, 3: dropped; unnamed ones mostly (fact 55)
+            dispatch.launched.set()
+        else:
+            self._tasks.start_soon(self._launch, room, dispatch, node)
+
+    async def _launch(self, room: RoomState, dispatch: DispatchState, node: str) -> None:
         """Offer the job to workers, each once. When it ends without one, nobody is told (facts 1 to 3)."""
-        node = self.node_id
-        await anyio.sleep(BIDS)
         job = JobState(id=self._id("AJ"))
         offer = Offer(
             job_id=job.id,
