@@ -100,7 +100,7 @@ class Dispatching(World):
             self.after(back, partial(self._connect, registration))
 
     def _begin(self, room: RoomState, dispatch: DispatchState, node: str) -> None:
-        if not room.has_node or self._pick(dispatch, set()) is None:  # facts 2, 3: dropped; unnamed ones mostly (fact 55)
+        if not room.has_node or self._pick(dispatch, set()) is None:  # facts 2, 3: dropped in silence
             dispatch.launched.set()
         else:
             self._tasks.start_soon(self._launch, room, dispatch, node)
