@@ -62,7 +62,10 @@ class Gateway:
         port: int | None = None,
         command: str = "dev",
         env: Mapping[str, str] | None = None,
+        entry: str = "gateway",
     ) -> None:
+        """`entry`: the module that is run, as `python -m`."""
+        self._entry = entry
         self.livekit = livekit
         self.agent = agent
         self.port = port or free_port(socket.SOCK_STREAM)
@@ -98,7 +101,7 @@ class Gateway:
     def launch(self) -> None:
         """Start the process; does not wait until it is ready."""
         module = [self._module] if self._module else []
-        command = [sys.executable, "-m", "gateway", self._command, *module]
+        command = [sys.executable, "-m", self._entry, self._command, *module]
         options = ["--host", "127.0.0.1", "--port", str(self.port), "--slots", str(self._slots)]
         with self._log.open("ab") as log:
             self._process = subprocess.Popen(
@@ -142,6 +145,11 @@ class Gateway:
         if self._process is not None:
             self._process.wait()
         return children
+
+    def kill_what_is_left(self) -> None:
+        """The gateway has ended by itself: see that its children follow, as `kill` does."""
+        if self._process is not None:
+            self._process.wait(STOP_TIMEOUT)
 
     async def stop(self, number: signal.Signals = signal.SIGTERM, *, timeout: float = STOP_TIMEOUT) -> int:
         """Send a signal and return the exit code; raises AssertionError when it does not end in time."""
