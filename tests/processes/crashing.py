@@ -1,8 +1,8 @@
 """The gateway with a bomb in it: it ends by `os._exit` just before, or just after, one call on a port.
 
 Run as `python -m tests.processes.crashing dev ...` with ROOMKEEPER_TEST_CRASH="store.update:after:2" and
-ROOMKEEPER_TEST_CRASHED=<a path>: at the second such call that is made once the first `store.ask` has begun. It
-leaves a file at that path; where there is one already, nothing goes off. The adapters behind the ports are
+ROOMKEEPER_TEST_CRASHED=<a path>: at the second such call that is made once the first `store.ask` has begun.
+It leaves a file at that path; where there is one already, nothing goes off. The adapters behind the ports are
 the real ones.
 """
 
@@ -16,9 +16,6 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 import gateway.app
-from gateway.keeper.ports import Store
-from gateway.livekit.api import LiveKitClient
-from gateway.settings import StoreSettings
 
 WHERE = "ROOMKEEPER_TEST_CRASH"
 MARK = "ROOMKEEPER_TEST_CRASHED"
@@ -80,20 +77,19 @@ class Mined:
 
 def plant(bomb: Bomb) -> None:
     """Put the bomb between the gateway's parts."""
-    open_store, open_livekit = gateway.app.open_store, gateway.app._open_livekit
+    _mine("open_store", "store", bomb)
+    _mine("_open_livekit", "livekit", bomb)
+
+
+def _mine(opener: str, port: str, bomb: Bomb) -> None:
+    open_port = getattr(gateway.app, opener)
 
     @asynccontextmanager
-    async def mined_store(settings: StoreSettings) -> AsyncIterator[Store]:
-        async with open_store(settings) as store:
-            yield Mined("store", store, bomb)  # type: ignore[misc]
+    async def mined(*args: Any, **kwargs: Any) -> AsyncIterator[Mined]:
+        async with open_port(*args, **kwargs) as behind:
+            yield Mined(port, behind, bomb)
 
-    @asynccontextmanager
-    async def mined_livekit(*args: Any, **kwargs: Any) -> AsyncIterator[LiveKitClient]:
-        async with open_livekit(*args, **kwargs) as livekit:
-            yield Mined("livekit", livekit, bomb)  # type: ignore[misc]
-
-    gateway.app.open_store = mined_store
-    gateway.app._open_livekit = mined_livekit
+    setattr(gateway.app, opener, mined)
 
 
 if __name__ == "__main__":

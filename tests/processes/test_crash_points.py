@@ -102,14 +102,18 @@ async def until_killed(gateway: Gateway, observer: Observer, room: str, mark: Pa
     """Let an agent come, and kill its process, so that it is replaced: somewhere on that way is the call."""
     deadline = time.monotonic() + REACHED
     struck: set[int] = set()
-    while not mark.exists():
+    while not crashed(mark):
         assert time.monotonic() < deadline, f"the call was never made\n{gateway.log_tail()}"
         if observer.agents(room):
-            for job in [job for job in gateway.jobs() if job.pid not in struck and not mark.exists()]:
+            for job in [job for job in gateway.jobs() if job.pid not in struck and not crashed(mark)]:
                 struck.add(job.pid)
                 job.kill()
         await asyncio.sleep(0.02)
     gateway.kill_what_is_left()
+
+
+def crashed(mark: Path) -> bool:
+    return mark.exists()
 
 
 async def gateway_says_joined(gateway: Gateway, room: str, identity: str) -> None:
