@@ -1,7 +1,7 @@
 """Runs the test tiers one after the other: what each took, and one line with the sum of all at the end.
 
-`python -m tests.tiers lint unit contract live processes`. Each tier is a pytest run of its folder; `lint` counts only
-when it fails.
+`python -m tests.tiers lint unit contract live processes`. Each tier is a pytest run of its folder; `lint`
+counts only when it fails.
 """
 
 from __future__ import annotations

@@ -30,7 +30,6 @@ class Outcome:
     """Two agents after a pause, ended in the time that I1 allows."""
     longest_overlap: float = 0.0
     figures: dict[str, float] = field(default_factory=dict)
-    asks: dict[str, list[float]] = field(default_factory=dict)
     patience: float = TRUTH
     seconds: float = 0.0
     """How long it took to play the row."""
@@ -44,9 +43,6 @@ class Outcome:
 
     def set(self, figure: str, value: float) -> None:
         self.figures[figure] = value
-
-    def asked(self, room: str) -> None:
-        self.asks.setdefault(room, []).append(time.monotonic())
 
     def keep_log(self, name: str, text: str) -> None:
         self._write(f"{name}.log", text)

@@ -8,10 +8,11 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import itertools
+import os
 import random
 import tempfile
 import time
-from collections.abc import AsyncIterator, Collection, Mapping, Sequence
+from collections.abc import AsyncIterator, Collection, Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -65,6 +66,10 @@ class Setup:
     watched: str = ""
     """The witness looks at rooms whose names begin so."""
     departure_timeout: int = 20
+    unready: frozenset[int] = frozenset()
+    """Numbers of the replicas that will say that they are not ready."""
+    redis_env: Mapping[str, str] = field(default_factory=dict)
+    """Variables with which redis-server is started."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -109,17 +114,31 @@ class Stage:
         await person.join()
         return person
 
-    async def ask(self, room: str, *, timeout: float = SERVED) -> dict[str, Any]:
+    async def ask(
+        self, room: str, *, first: Replica | None = None, timeout: float = SERVED
+    ) -> dict[str, Any]:
         """POST as a frontend does: to any replica that lives, again and again until one accepts it."""
         deadline = time.monotonic() + timeout
+        replica = first or self._any()
         while True:
-            replica = random.choice([r for r in self.replicas if r.alive] or self.replicas)
             if (job := await replica.try_ask(room)) is not None:
-                self.outcome.asked(room)
                 return job
+            replica = self._any()
             if time.monotonic() > deadline:
                 raise AssertionError(f"no replica took a request for {room} within {timeout} s")
             await asyncio.sleep(0.1)
+
+    def _any(self) -> Replica:
+        return random.choice([r for r in self.replicas if r.alive] or self.replicas)
+
+    async def end(self, room: str) -> None:
+        """The person leaves and the room is deleted, as an operator would; returns when nobody is there."""
+        if room in self.people:
+            await self.people.pop(room).leave()
+        async with self.api() as livekit:
+            with contextlib.suppress(api.TwirpError):  # it has ended already
+                await livekit.room.delete_room(api.DeleteRoomRequest(room=room))
+        await self.record.wait(room, lambda s: s.over, timeout=SERVED)
 
     async def serve(self, count: int, what: str = "room") -> list[str]:
         """So many rooms, each with a person in it and an agent that works."""
@@ -182,6 +201,25 @@ class Stage:
             elif agents and self.record.working(room) != agents:
                 self.outcome.add("changed_late", 1)
 
+    async def heard(self, room: str, *, since: float, limit: float) -> None:
+        """The same as `heal`, by the ears of the person, for when LiveKit's lists lie (fact 20)."""
+        try:
+            track = await self.people[room].agent_track(
+                since=since, timeout=max(0.1, limit - (time.monotonic() - since))
+            )
+        except AssertionError as error:
+            self.outcome.violate("I2", f"{error}. {self.record.describe(room)}")
+        else:
+            self.outcome.heals.append(track.at - since)
+
+    def must_be_uncut(self, rooms: Sequence[str], before: Mapping[str, str]) -> None:
+        """Whoever worked there still does: nothing was done to them, and nothing may be about them (I3)."""
+        for room in rooms:
+            if self.record.working(room) != {before[room]}:
+                self.outcome.violate("I3", f"{before[room]} was cut off. {self.record.describe(room)}")
+        self.outcome.add("calls_kept", len(rooms) - self.cut(rooms, before))
+        self.outcome.add("calls_cut", self.cut(rooms, before))
+
     def cut(self, rooms: Sequence[str], before: Mapping[str, str]) -> int:
         """Calls that have another agent now, or none, than they had before."""
         return sum(self.record.working(room) != {before[room]} for room in rooms)
@@ -221,7 +259,8 @@ async def stage(setup: Setup, outcome: Outcome) -> AsyncIterator[Stage]:
         book = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="lives-")))
         hooks = await stack.enter_async_context(Hooks())
         nodes = [stack.enter_context(node) for node in _nodes(setup, hooks.url, stack)]
-        redis = stack.enter_context(RedisServer(appendonly=setup.appendonly)) if setup.redis else None
+        with _environment(setup.redis_env):
+            redis = stack.enter_context(RedisServer(appendonly=setup.appendonly)) if setup.redis else None
         meddler = await stack.enter_async_context(Meddler(nodes[0].port)) if setup.meddled else None
         links = await _links(setup, nodes[0], redis, stack)
         replicas = [
@@ -230,8 +269,7 @@ async def stage(setup: Setup, outcome: Outcome) -> AsyncIterator[Stage]:
         hooks.deliver_to([replica.url for replica in replicas])
         for replica in replicas:
             stack.push_async_callback(replica.close)
-        await asyncio.gather(*(replica.start() for replica in replicas))
-        await asyncio.gather(*(replica.warm(setup.slots) for replica in replicas))
+        await asyncio.gather(*(_start(replica, setup) for replica in replicas))
         urls = [node.http_url for node in nodes]
         record = await stack.enter_async_context(Record(urls, KEY, SECRET, book, setup.watched))
         here = Stage(
@@ -258,6 +296,27 @@ async def stage(setup: Setup, outcome: Outcome) -> AsyncIterator[Stage]:
                 outcome.keep_log(f"gateway-{replica.number}", replica.log_tail(20000))
             for person in here.people.values():
                 await person.leave()
+
+
+async def _start(replica: Replica, setup: Setup) -> None:
+    if replica.number in setup.unready:
+        replica.launch()
+        await replica.wait_until("/readyz", 503, timeout=SERVED)
+    else:
+        await replica.start()
+        await replica.warm(setup.slots)
+
+
+@contextlib.contextmanager
+def _environment(extra: Mapping[str, str]) -> Iterator[None]:
+    """What children started meanwhile find in their environment."""
+    before = {name: os.environ.get(name) for name in extra}
+    os.environ.update(extra)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            os.environ.pop(name) if value is None else os.environ.update({name: value})
 
 
 def _nodes(setup: Setup, hook: str, stack: AsyncExitStack) -> list[LiveKitServer]:

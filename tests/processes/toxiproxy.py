@@ -97,6 +97,10 @@ class Link:
         """That share of the connections made from now on is reset when first used."""
         await self._add("reset_peer", "upstream", toxicity=share, timeout=0)
 
+    async def lead_to(self, port: int) -> None:
+        """Another upstream, as a load balancer does: what is open is closed."""
+        await self._set({"upstream": f"127.0.0.1:{port}"})
+
     async def heal(self) -> None:
         toxics = (await self._http.get(f"/proxies/{self.name}/toxics")).json()
         for toxic in toxics:
@@ -107,5 +111,5 @@ class Link:
         body = {"type": kind, "stream": stream, "toxicity": toxicity, "attributes": attributes}
         (await self._http.post(f"/proxies/{self.name}/toxics", json=body)).raise_for_status()
 
-    async def _set(self, body: dict[str, bool]) -> None:
+    async def _set(self, body: dict[str, bool | str]) -> None:
         (await self._http.post(f"/proxies/{self.name}", json=body)).raise_for_status()

@@ -1,3 +1,18 @@
-"""The rows, in the order of the table: importing this package fills `tests.processes.table.ROWS`."""
+"""The rows: importing this package fills `tests.processes.table.ROWS`, in the order of these modules."""
 
-from tests.processes.rows import kills as kills
+from importlib import import_module
+
+for module in (
+    "kills",
+    "pauses",
+    "livekit",
+    "stores",
+    "requests",
+    "capacity",
+    "agents",
+    "webhooks",
+    "clocks",
+    "network",
+    "rolling",
+):
+    import_module(f"{__name__}.{module}")

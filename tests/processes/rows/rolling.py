@@ -1,0 +1,60 @@
+"""A rolling restart of three replicas while calls come and go."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+
+from tests.processes.outcome import Outcome
+from tests.processes.stage import Setup, Stage, stage
+from tests.processes.table import row
+from tests.processes.verdict import agentless
+
+CALLS = 6
+"""At any time, of 12 slots: one replica can always be spared."""
+CALL_LASTS = 8.0
+WITHOUT = 3.0
+"""Seconds that a room may be without an agent."""
+
+
+@row(
+    "rolling-restart",
+    "SIGTERM, drain and start of each of three replicas in turn, under load",
+    n=3,
+    bounded=1,
+    limit=3,
+)
+async def rolling_restart(outcome: Outcome) -> None:
+    """No call is cut, no room waits longer than 3 s."""
+    setup = Setup(replicas=3, slots=4, redis=True, env={"ROOMKEEPER_DRAIN_TIMEOUT": "60"})
+    async with stage(setup, outcome) as here:
+        over = asyncio.Event()
+        callers = [asyncio.create_task(_calls(here, over), name=f"caller-{i}") for i in range(CALLS)]
+        for _ in range(outcome.n):
+            for replica in here.replicas:
+                await asyncio.wait_for(replica.leave_in_background(), 90)
+                await replica.restart()
+                await replica.warm(1)
+        over.set()
+        await asyncio.gather(*callers)
+
+
+async def _calls(here: Stage, over: asyncio.Event) -> None:
+    """One call after the other: join, ask, talk, leave."""
+    while not over.is_set():
+        room = here.name("call")
+        await here.join(room)
+        since = time.monotonic()
+        await here.ask(room)
+        await here.heal(room, since=since, limit=WITHOUT)
+        agents = here.record.working(room)
+        began = time.monotonic()
+        await asyncio.sleep(CALL_LASTS)
+        here.outcome.add("calls", 1)
+        if here.record.working(room) != agents:
+            here.outcome.violate("I3", f"a call was cut: {here.record.describe(room)}")
+        samples = here.record.samples[here.record.rooms[room][-1]]
+        without = agentless(samples, since=began, until=time.monotonic())
+        if without > WITHOUT:
+            here.outcome.violate("I2", f"{without:.1f} s without an agent: {here.record.describe(room)}")
+        await here.end(room)
