@@ -16,9 +16,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Container, Iterator
 from dataclasses import dataclass, field
-from itertools import islice
 
 from gateway.keeper.fleet import Fleet
+from gateway.keeper.line import Line
 from gateway.keeper.model import Want
 from gateway.keeper.ports import Clock
 
@@ -27,20 +27,6 @@ _WIDEST_WINDOW = 16
 _ALL_FOREIGN = 8
 _NAMES = 1000
 """Names come from clients: so many are remembered while nobody asks for them."""
-_HEAD_START = 1.0
-"""Seconds that the others wait for a want's first pass. After that, one that cannot go (its room's node does
-not answer, say) keeps its place and holds up nobody."""
-
-
-@dataclass(slots=True)
-class _Place:
-    room: str
-    asked_at: float
-    """Since when the want has been without an agent: the order of the line, whatever happened since."""
-    since: float
-    """When it came into the line."""
-    ready: bool = False
-    """It has asked to go."""
 
 
 @dataclass(slots=True)
@@ -48,15 +34,8 @@ class _Name:
     """One agent name's share."""
 
     window: int
+    line: Line
     unconfirmed: set[str] = field(default_factory=set)
-    line: dict[str, _Place] = field(default_factory=dict)
-    """By want id, ordered by `asked_at`."""
-
-    def insert(self, want_id: str, place: _Place) -> None:
-        last = next(reversed(self.line.values()), None)
-        self.line[want_id] = place
-        if last is not None and place.asked_at < last.asked_at:  # it was in line before
-            self.line = dict(sorted(self.line.items(), key=lambda item: item[1].asked_at))
 
 
 class Admission:
@@ -66,6 +45,10 @@ class Admission:
         self._fleet = fleet
         self._wake = wake
         self._names: dict[str, _Name] = {}
+        self._lines: dict[str, None] = {}
+        """The names for which somebody may stand in line."""
+        self._sent: dict[str, None] = {}
+        """The names that may have unconfirmed dispatches."""
 
     def ours(self, agent: str) -> bool:
         return self._fleet.serves(agent)
@@ -73,10 +56,12 @@ class Admission:
     def clear(self) -> None:
         """Another replica keeps the line now."""
         self._names.clear()
+        self._lines.clear()
+        self._sent.clear()
 
     def sent(self, want: Want) -> None:
         """The want was dispatched already, by the leader before this one."""
-        self._name(want.agent).unconfirmed.add(want.id)
+        self._send(want)
 
     def enter(self, want: Want) -> str | None:
         """Ask to dispatch. None: go now; else why the want waits, and it has its place in line."""
@@ -84,32 +69,33 @@ class Admission:
         if want.id in name.unconfirmed:
             return None
         self.queue(want)
-        name.line[want.id].ready = True
-        ahead = self._ahead(name, want.id)
+        ahead = name.line.ask(want.id)
         if (why := self._obstacle(want.agent, name, ahead)) is not None:
             return why
-        del name.line[want.id]
-        name.unconfirmed.add(want.id)
+        name.line.leave(want.id)
+        self._send(want)
         return None
 
     def queue(self, want: Want) -> None:
         """Take a place in line, in the order of the asks."""
-        name = self._name(want.agent)
-        if want.id not in name.line:
-            name.insert(want.id, _Place(want.room, want.lacking_since or want.asked_at, self._clock()))
+        self._name(want.agent).line.add(want.id, want.room, want.lacking_since or want.asked_at)
+        self._lines[want.agent] = None
+
+    def waits(self, want: Want) -> bool:
+        """Whether the want lacks nothing but its turn: it is woken when that comes."""
+        name = self._names.get(want.agent)
+        return name is not None and name.line.asked(want.id)
 
     def keep_only(self, living: Container[str]) -> None:
         """Drop whatever has no living want: a line must not be held up by somebody who is gone."""
-        old = self._clock() - _HEAD_START
         for name in self._names.values():
-            for want_id in [i for i, place in name.line.items() if i not in living and place.since < old]:
-                del name.line[want_id]
+            name.line.keep_only(living)
             name.unconfirmed.intersection_update({i for i in name.unconfirmed if i in living})
 
     def place(self, want: Want) -> int | None:
         """Place in line, 1 is next; None when it does not wait."""
-        line = self._name(want.agent).line
-        return list(line).index(want.id) + 1 if want.id in line else None
+        name = self._names.get(want.agent)
+        return None if name is None else name.line.place(want.id)
 
     def confirmed(self, want: Want) -> None:
         """A worker claimed the dispatch."""
@@ -129,34 +115,37 @@ class Admission:
         """The want needs no dispatch (any more): it has its agent, or it ended."""
         name = self._name(want.agent)
         name.unconfirmed.discard(want.id)
-        name.line.pop(want.id, None)
+        name.line.leave(want.id)
         if len(self._names) > _NAMES and not name.line and not name.unconfirmed:
             del self._names[want.agent]
         self.wake_next()
 
     def wake_next(self) -> None:
         """Capacity may have changed: wake those who may go, in order."""
-        for agent, name in list(self._names.items()):
+        for agent in list(self._lines):
+            name = self._names.get(agent)
+            if name is None or not name.line:
+                del self._lines[agent]
+                continue
             for room in self._may_go(agent, name):
                 self._wake(room)
 
+    def _send(self, want: Want) -> None:
+        self._name(want.agent).unconfirmed.add(want.id)
+        self._sent[want.agent] = None
+
     def _name(self, agent: str) -> _Name:
-        if agent not in self._names:
-            self._names[agent] = _Name(window=_WIDEST_WINDOW if self.ours(agent) else _FIRST_WINDOW)
-        return self._names[agent]
+        name = self._names.get(agent)
+        if name is None:
+            window = _WIDEST_WINDOW if self.ours(agent) else _FIRST_WINDOW
+            name = self._names[agent] = _Name(window, Line(self._clock))
+        return name
 
     def _may_go(self, agent: str, name: _Name) -> Iterator[str]:
-        ready = (place.room for place in name.line.values() if place.ready)
-        for ahead, room in enumerate(ready):
+        for ahead, room in enumerate(name.line.ready()):
             if self._obstacle(agent, name, ahead) is not None:
                 return
             yield room
-
-    def _ahead(self, name: _Name, want_id: str) -> int:
-        """How many go before this one."""
-        before = islice(name.line.values(), list(name.line).index(want_id))
-        fresh = self._clock() - _HEAD_START
-        return sum(1 for place in before if place.ready or place.since > fresh)
 
     def _obstacle(self, agent: str, name: _Name, ahead: int) -> str | None:
         """Why somebody with so many ahead of them must wait."""
@@ -172,7 +161,17 @@ class Admission:
                 return "no process is warm yet"
         if len(name.unconfirmed) + ahead >= name.window:
             return "earlier dispatches for this agent are not confirmed yet"
-        foreign = sum(len(n.unconfirmed) for other, n in self._names.items() if not self.ours(other))
-        if not self.ours(agent) and foreign + ahead >= _ALL_FOREIGN:
+        if not self.ours(agent) and self._foreign() + ahead >= _ALL_FOREIGN:
             return "too many dispatches for agents of other workers are not confirmed yet"
         return None
+
+    def _foreign(self) -> int:
+        """Unconfirmed dispatches for the names of other people's workers."""
+        total = 0
+        for agent in list(self._sent):
+            name = self._names.get(agent)
+            if name is None or not name.unconfirmed:
+                del self._sent[agent]
+            elif not self.ours(agent):
+                total += len(name.unconfirmed)
+        return total
