@@ -80,6 +80,19 @@ async def test_what_was_answered_survives_a_kill_of_the_server(server: RedisServ
         assert await store.claim(claim("j2", of=want(sid="RM_1"))) == held
 
 
+async def test_a_restart_ends_the_lead_at_once(server: RedisServer) -> None:
+    """What the old server granted last may be lost: its epochs count no more, lapsed or not."""
+    async with open_store(StoreSettings(url=server.url), lease=3600) as store:
+        before = await store.beat(replica("A"), lead=True)
+        server.kill()
+        server.start()
+        with pytest.raises(StoreUnavailable):
+            await store.living()
+        after = await store.beat(replica("A"), lead=True)
+        assert after.leader == "A"
+        assert after.epoch > before.epoch
+
+
 async def test_every_connection_comes_back_by_itself(server: RedisServer) -> None:
     """Sixteen at once were open when the server died; one call finds that out, and no other fails."""
     async with opened(server) as store:
