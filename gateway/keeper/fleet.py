@@ -46,8 +46,6 @@ class Fleet:
         self._clock = clock
         self._others: dict[str, Replica] = {}
         self._lapsed: set[str] = set()
-        self._unheard: dict[str, float] = {}
-        """Replicas that no heartbeat has told of, and when they were first asked about."""
         self._epoch: int | None = None
         self._lease_until = -math.inf
         self._beaten_at = -math.inf
@@ -72,7 +70,6 @@ class Fleet:
             self._judges_from = sent_at + LEASE
         self._beaten_at = sent_at
         self._others = {r.id: r for r in pulse.replicas if r.id != self.id}
-        self._unheard = {i: at for i, at in self._unheard.items() if i not in self._others}
         old = pulse.now - LEASE
         judges = sent_at >= self._judges_from
         self._lapsed = {r.id for r in self._others.values() if r.beat_at < old} if judges else set()
@@ -134,15 +131,17 @@ class Fleet:
     # ---- who lives
 
     def alive(self, replica_id: str) -> bool:
-        """Whether a replica has not lapsed. One that nobody knows (any more) has; but one that has just come
-        takes a job before our next heartbeat can tell of it."""
-        if not self.heard_of(replica_id):
-            asked_at = self._unheard.setdefault(replica_id, self._clock())
-            return self._clock() < self._judges_from or self._beaten_at <= asked_at
+        """Whether a replica has not lapsed; one that nobody knows (any more) has."""
+        if replica_id == self.id:
+            return True
+        if replica_id not in self._others:
+            return self._clock() < self._judges_from
         return replica_id not in self._lapsed
 
-    def heard_of(self, replica_id: str) -> bool:
-        return replica_id == self.id or replica_id in self._others
+    def after_last_beat(self, moment: float) -> bool:
+        """Whether our last heartbeat cannot tell of what was written then: a replica that has just come, or
+        come back, takes jobs before our next one tells of it."""
+        return moment > self._beaten_at - MARGIN
 
     @property
     def living(self) -> frozenset[str]:

@@ -106,12 +106,12 @@ class Jobs:
         self._paused_at = -math.inf
         self._untold: Counter[str] = Counter()
         """Events taken and not applied yet, by job."""
-        self._send, self._receive = anyio.create_memory_object_stream[JobEvent](math.inf)
+        self._send, self._receive = anyio.create_memory_object_stream[tuple[JobEvent, float]](math.inf)
 
     def tell(self, event: JobEvent) -> None:
         """Take an event; called from the pool, never blocks."""
         self._untold[event.job_id] += 1
-        self._send.send_nowait(event)
+        self._send.send_nowait((event, self._clock()))
 
     def paused(self, now: float) -> None:
         """This process stood still until now."""
@@ -123,10 +123,10 @@ class Jobs:
 
     async def run(self) -> None:
         """Work off events until cancelled. What a job told is kept until the store has taken it."""
-        async for event in self._receive:
+        async for event, told_at in self._receive:
             while True:
                 try:
-                    await self.apply(event)
+                    await self.apply(event, told_at)
                     break
                 except StoreUnavailable as fault:
                     log.warning("job_event_delayed", livekit_job=event.job_id, why=str(fault))
@@ -135,7 +135,9 @@ class Jobs:
             if not self._untold[event.job_id]:
                 del self._untold[event.job_id]
 
-    async def apply(self, event: JobEvent) -> None:
+    async def apply(self, event: JobEvent, told_at: float) -> None:
+        """`told_at`: when the job told it. While the store is away that is not now, and whoever asks in
+        between asks after the agent's end."""
         while (claim := await self._claim_of(event.job_id)) is not None:
             now = self._clock()
             match event.kind:
@@ -146,12 +148,13 @@ class Jobs:
                 ):
                     done = await self._advance(advanced(claim, event, now), claim)
                 case JobEventKind.SESSION_CLOSED:
-                    done = await self._advance(closed(claim, event.detail, now), claim)
+                    done = await self._advance(closed(claim, event.detail, now, told_at), claim)
                 case JobEventKind.RAISED:
                     done = await self._advance(replace(claim, raised=event.detail or "exception"), claim)
                 case _:  # it left, exited, was declined, not assigned or not confirmed
                     after_pause = now - self._paused_at < AFTER_PAUSE
-                    await self.end(claim, how_it_ended(claim, event, after_pause=after_pause), now)
+                    end = how_it_ended(claim, event, after_pause=after_pause)
+                    await self.end(claim, end, now, told_at=told_at)
                     done = True
             if done:
                 break
@@ -181,8 +184,18 @@ class Jobs:
         if claim.job_id in self.held:
             self.held[claim.job_id] = claim, self.held[claim.job_id][1]
 
-    async def end(self, claim: Claim, end: End, now: float, *, epoch: int | None = None) -> None:
+    async def end(
+        self,
+        claim: Claim,
+        end: End,
+        now: float,
+        *,
+        told_at: float | None = None,
+        epoch: int | None = None,
+    ) -> None:
         """The claim's job is out of the room: release the claim, and settle what its want does now."""
+        if told_at is not None and not claim.closed_at:
+            claim = replace(claim, closed_at=told_at)
         log.info("agent_out", room=claim.room, agent=claim.agent, job=claim.want_id, end=end.value)
         # The want first: a kill in between leaves a claim without process, which a pass cleans up.
         while True:
@@ -252,9 +265,9 @@ def advanced(claim: Claim, event: JobEvent, now: float) -> Claim:
     )
 
 
-def closed(claim: Claim, reason: str, now: float) -> Claim:
+def closed(claim: Claim, reason: str, now: float, closed_at: float) -> Claim:
     """The claim after its job's session has closed."""
-    after = replace(claim, close_reason=reason, closed_at=now)
+    after = replace(claim, close_reason=reason, closed_at=closed_at)
     if claim.stage is not Stage.LEAVING:
         after = replace(after, stage=Stage.SPENT, since=now)  # deaf from now on (fact 82)
     return after

@@ -112,7 +112,7 @@ class Lead:
         self._departed = False
         try:
             for claim in await self._store.all_claims():
-                if not (self._fleet.heard_of(claim.replica) and self._fleet.alive(claim.replica)):
+                if not self._fleet.alive(claim.replica):
                     self._queue.add(claim.room)
         except StoreUnavailable:
             self._departed = True

@@ -12,8 +12,9 @@ from gateway.keeper import gate, notes
 from gateway.keeper.admission import Admission
 from gateway.keeper.asks import Asks
 from gateway.keeper.fleet import Fleet
+from gateway.keeper.heart import BEAT
 from gateway.keeper.jobs import Jobs
-from gateway.keeper.model import Claim, End, Seen, Stage, State, Unknown, Want
+from gateway.keeper.model import Claim, End, Room, Seen, Stage, State, Unknown, Want
 from gateway.keeper.notes import Note
 from gateway.keeper.plan import LEAVE_TIMEOUT, leave, plan
 from gateway.keeper.policy import Policy
@@ -99,6 +100,8 @@ class Reconciler:
         """By room: the SIDs of the people whose joins were taken into account."""
         self.left_cleanly: dict[str, dict[str, float]] = {}
         """By room: when foreign agents left on purpose, as webhooks told; forgotten with the room."""
+        self.relaunched: dict[str, float] = {}
+        """By room: when LiveKit said that it launches an agent's job again by itself."""
 
     async def reconcile(self, room: str, epoch: int) -> Look:
         """Bring one room to what is wanted in it, as the leader of that epoch.
@@ -126,11 +129,19 @@ class Reconciler:
             if seen.room is None:
                 self._joins.pop(room, None)
             self.left_cleanly.pop(room, None)
+            self.relaunched.pop(room, None)
         dues = [look.due for look in looks if look.due is not None]
-        return Look(
-            due=min(dues, default=None),
-            unknown=next((look.unknown for look in looks if look.unknown), ""),
-        )
+        unknown = next((look.unknown for look in looks if look.unknown), "")
+        if unknown and seen.room is not None:
+            await self._rehome(seen.room)
+        return Look(due=min(dues, default=None), unknown=unknown)
+
+    async def _rehome(self, room: Room) -> None:
+        """A room that is listed and whose node does not answer may be on a node that died: nobody can come
+        back into it before it is created anew, which keeps its SID and harms no room that lives (S12). It is
+        as old as before, so its time-out must be longer than that (S13)."""
+        age = max(0.0, self._clock() - room.created_at) if room.created_at else 0.0
+        await self._livekit.create_room(room.name, empty_timeout=age + self._settings.empty_timeout)
 
     async def _observe(self, name: str) -> Seen | Unknown:
         rooms = await self._livekit.rooms([name])  # ListDispatch would cost 3 s for a missing room (fact 19)
@@ -213,7 +224,7 @@ class Reconciler:
         only, or stand still while its processes talk on: then its agent is asked, through LiveKit."""
         if claim.replica == self._fleet.id:
             return self._workers.runs(claim.job_id) or self._jobs.pending(claim.job_id)
-        if not claim.replica or self._fleet.alive(claim.replica):
+        if not claim.replica or self._fleet.alive(claim.replica) or self._just_told(claim):
             return bool(claim.replica)
         if all(p.identity != claim.identity for p in seen.participants):
             return False
@@ -223,14 +234,16 @@ class Reconciler:
         log.info("lapsed_replicas_agent_asked", room=claim.room, replica=claim.replica, answer=word)
         return answer
 
+    def _just_told(self, claim: Claim) -> bool:
+        """Its replica lived only just now: it wrote the claim."""
+        return claim.stage is not Stage.LEAVING and self._fleet.after_last_beat(claim.since)
+
     def _watched(self, look: Look, claim: Claim | None) -> Look:
         """An agent whose replica lapsed is asked again in a while: nobody else would tell of its end.
-        One whose replica is new to us is looked at again when we have heard of it."""
-        if claim is None or not claim.replica:
+        One that was on its way only just now is looked at again when we know more."""
+        if claim is None or not claim.replica or self._fleet.alive(claim.replica):
             return look
-        if self._fleet.alive(claim.replica) and self._fleet.heard_of(claim.replica):
-            return look
-        again = self._clock() + WITNESS_INTERVAL
+        again = self._clock() + (BEAT if self._just_told(claim) else WITNESS_INTERVAL)
         return replace(look, due=again if look.due is None else min(look.due, again))
 
     async def _holder(self, want: Want) -> Claim | None:
@@ -253,17 +266,18 @@ class Reconciler:
             node=self._fleet.node(want),
             asked_since_seen=want.asked_at > (self._started_at if sighted is None else sighted),
             left_cleanly=self.left_cleanly.get(want.room, {}),
+            relaunched_at=self.relaunched.get(want.room, 0.0),
         )
 
     def forget_ended(self, lists: Callable[[str], bool]) -> None:
         """Drop what is remembered of rooms that are neither listed nor wanted any more."""
-        for memory in (self.seen, self._sightings, self._joins, self.left_cleanly):
+        for memory in (self.seen, self._sightings, self._joins, self.left_cleanly, self.relaunched):
             for room in [r for r in memory if not lists(r) and not self._wants.concerns(r)]:
                 memory.pop(room)
 
     def clear(self) -> None:
         """This replica leads from now on: what it remembers of when it led before is out of date."""
-        for memory in (self.seen, self._sightings, self._joins, self.left_cleanly):
+        for memory in (self.seen, self._sightings, self._joins, self.left_cleanly, self.relaunched):
             memory.clear()
         self._started_at = self._clock()
 

@@ -233,7 +233,7 @@ def restart_is_room_end(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def deafness_ignored(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(keeper_jobs, "closed", lambda claim, reason, now: claim)
+    monkeypatch.setattr(keeper_jobs, "closed", lambda claim, reason, now, closed_at: claim)
 
 
 def every_end_is_a_death(monkeypatch: pytest.MonkeyPatch) -> None:
