@@ -34,6 +34,7 @@ class FakePool:
         self._node_id = ""
         self._draining = False
         self._dead = False
+        self._severed = False
         self._gate: Gate
         self._listener: Listener
         self.registration: Registration | None = None
@@ -71,6 +72,34 @@ class FakePool:
         self.jobs.clear()
         self._livekit.on_event.remove(self._hear)
 
+    def close(self) -> None:
+        """The worker ends: its jobs are told to, and nobody listens any more to what they tell."""
+        self.drain()
+        for job in self.jobs.values():
+            job.cancelled = True
+            if not job.stubborn:
+                self._process(job, 0.01, partial(self._leave, job, "CLIENT_INITIATED"))
+
+    def sever(self) -> None:
+        """The way from here to LiveKit is cut: for the worker and for all agents."""
+        self._severed = True
+        if self.registration is not None:
+            self.registration.cut_off()
+        for job in self.jobs.values():
+            if job.connection is not None:
+                self._livekit.sever(job.connection)
+
+    def mend(self) -> None:
+        """The way is there again."""
+        self._severed = False
+        if self._dead:
+            return
+        if self.registration is not None:
+            self._livekit.reconnect(self.registration)
+        for job in self.jobs.values():
+            if job.connection is not None and job.connection.severed:
+                self._livekit.mend(job.connection)
+
     def drain(self) -> None:
         """Take nothing more; what runs goes on."""
         self._draining = True
@@ -87,8 +116,7 @@ class FakePool:
         self._thawed = anyio.Event()
         if how_much is Frozen.WHOLE:
             for job in self.jobs.values():
-                if job.connection is not None:
-                    self._livekit.freeze(job.connection)
+                self._stop(job)
 
     def thaw(self) -> None:
         """SIGCONT: everything happens that had to wait."""
@@ -233,6 +261,10 @@ class FakePool:
     def freeze_job(self, job: FakeJob) -> None:
         """SIGSTOP of one job's process."""
         job.frozen = True
+        self._stop(job)
+
+    def _stop(self, job: FakeJob) -> None:
+        job.pauses += 1
         if job.connection is not None:
             self._livekit.freeze(job.connection)
 
@@ -311,6 +343,8 @@ class FakePool:
             self._exit(job, "0")
             return
         try:
+            if self._severed:
+                raise ConnectionError("LiveKit is not reachable")
             job.connection = self._livekit.join(
                 job.offer.room, job.identity, agent=self._agent, on_change=lambda c: self._moved(job, c)
             )
@@ -330,7 +364,7 @@ class FakePool:
             self._tell(job, JobEventKind.OPEN)
 
     def _moved(self, job: FakeJob, connection: Connection) -> None:
-        if connection.link is Link.RETURNING:
+        if connection.link is Link.RETURNING or connection.severed:
             self._tell(job, JobEventKind.RECONNECTING)
         elif connection.link is Link.LEFT and not job.exited:
             self._tell(job, JobEventKind.LEFT, connection.reason)

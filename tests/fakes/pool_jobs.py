@@ -32,6 +32,8 @@ class FakeJob:
     exited: bool = False
     frozen: bool = False
     """Its process stands still."""
+    pauses: int = 0
+    """How often it stood still."""
     stubborn: bool = False
     """Its entrypoint swallows every request to end (fact 9): only a kill ends it."""
     connection: Connection | None = None
