@@ -19,6 +19,9 @@ from gateway.keeper.situation import (
 )
 from gateway.settings import KeeperSettings
 
+RELAUNCH_TIMEOUT = 15.0
+"""Seconds that LiveKit may take to launch a job again, once it has said that it does (fact 10)."""
+
 
 def foreign(s: Situation, rules: KeeperSettings) -> Plan:
     """An agent of a worker that is not ours: all that is known is who is in the room."""
@@ -44,7 +47,9 @@ def foreign(s: Situation, rules: KeeperSettings) -> Plan:
         if rules.foreign_replace == "never":
             return finish(want, "the agent is gone; agents of other workers are not replaced", s.now)
         gone = change(want, State.REPLACING, "the agent is gone", s.now)
-        gone = replace(gone, not_before=max(gone.not_before, s.now + rules.redispatch_grace))
+        relaunches = s.now < s.relaunched_at + RELAUNCH_TIMEOUT
+        grace = max(rules.redispatch_grace, RELAUNCH_TIMEOUT if relaunches else 0.0)
+        gone = replace(gone, not_before=max(gone.not_before, s.now + grace))
         return call(replace(s, want=gone), rules, [])
     if want.dispatched_at:
         until = want.dispatched_at + rules.foreign_timeout

@@ -47,9 +47,14 @@ TELLING_EVENTS = frozenset(
         "participant_joined",
         "participant_left",
         "participant_connection_aborted",
+        "agent_job_started",  # these three from LiveKit servers newer than 1.13.5
+        "agent_job_ended",
+        "agent_job_pending",
     }
 )
 """Webhooks after which a room may need something; tracks, egress and ingress change nothing."""
+RELAUNCHES = "JSR_RETRYING"
+"""In an `agent_job_*` webhook: LiveKit itself launches the job again."""
 CLEAN_LEAVE = frozenset({"CLIENT_INITIATED", "ROOM_DELETED", "ROOM_CLOSED", "PARTICIPANT_REMOVED"})
 
 
@@ -305,6 +310,8 @@ class Keeper:
         wanted = self._wants.concerns(hint.room)
         if wanted and hint.event == "participant_left" and hint.reason in CLEAN_LEAVE and not hint.person:
             self._reconciler.left_cleanly.setdefault(hint.room, {})[hint.identity] = self._clock()
+        if wanted and hint.reason == RELAUNCHES:
+            self._reconciler.relaunched[hint.room] = self._clock()
         if wanted or (hint.person and (self._wants.invited(hint.room) or self._policy.agents_for(hint.room))):
             self._queue.add(hint.room)
             return True

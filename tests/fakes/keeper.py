@@ -6,9 +6,10 @@ from dataclasses import dataclass, field, replace
 
 import anyio
 
-from gateway.keeper.keeper import Health, Hint, Keeper, RoomReport
+from gateway.keeper.keeper import Health, Keeper, RoomReport
 from gateway.keeper.model import Ask, Invitation, Job, Participant, State, Want
 from gateway.keeper.ports import StoreUnavailable
+from gateway.keeper.notes import Hint
 from pool.ports import Capacity
 
 NOW = 1_700_000_000.0
@@ -137,6 +138,9 @@ class FakeWorkers:
 
     def runs(self, job_id: str) -> bool:
         return False
+
+    def inside(self) -> list[str]:
+        return []
 
     def end(self, job_id: str, *, kill: bool = False) -> None:
         pass

@@ -12,7 +12,8 @@ from dataclasses import replace
 
 import anyio
 
-from gateway.keeper.keeper import Hint, Keeper
+from gateway.keeper.keeper import Keeper
+from gateway.keeper.notes import Hint
 from gateway.keeper.model import Ask, Job, State
 from gateway.livekit.webhooks import Event
 from gateway.metrics import Metrics
