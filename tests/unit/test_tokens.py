@@ -117,7 +117,7 @@ def test_each_refusal_says_why() -> None:
 
 def test_an_unsigned_token_is_refused() -> None:
     """`alg: none` is no algorithm."""
-    assert why_not(jwt.encode({"iss": KEY, "exp": NOW + 60}, None, algorithm="none"))
+    assert why_not(jwt.encode({"iss": KEY, "exp": NOW + 60}, "", algorithm="none"))
 
 
 def test_an_empty_secret_signs_nothing() -> None:
