@@ -88,6 +88,7 @@ async def test_a_restart_ends_the_lead_at_once(server: RedisServer) -> None:
         server.start()
         with pytest.raises(StoreUnavailable):
             await store.living()
+        assert (await store.beat(replica("B"), lead=False)).leader == ""
         after = await store.beat(replica("A"), lead=True)
         assert after.leader == "A"
         assert after.epoch > before.epoch
