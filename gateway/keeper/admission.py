@@ -120,6 +120,12 @@ class Admission:
             del self._names[want.agent]
         self.wake_next()
 
+    def drop(self, want: Want) -> None:
+        """The want has ended; mostly it has left long ago."""
+        name = self._names.get(want.agent)
+        if name is not None and (want.id in name.line or want.id in name.unconfirmed):
+            self.leave(want)
+
     def wake_next(self) -> None:
         """Capacity may have changed: wake those who may go, in order."""
         for agent in list(self._lines):

@@ -69,5 +69,6 @@ class Asks:
             if not want.needs_person and self._leads():
                 self._admission.queue(want)  # now, not at its first pass: passes overtake each other
             log.info("agent_wanted", room=want.room, agent=want.agent, job=want.id, source=want.source.value)
-        self._wake(want.room)
+        if epoch is None:
+            self._wake(want.room)  # else whoever saw it is just looking at the room
         return want, deduplicated

@@ -13,7 +13,7 @@ import anyio
 
 from gateway.keeper.model import Pulse, Replica, Want
 from gateway.keeper.ports import LEASE, Clock
-from pool.ports import Workers
+from pool.ports import Capacity, Workers
 
 MARGIN = 0.5
 """Seconds before the lease lapses in which the leader begins nothing any more."""
@@ -26,6 +26,7 @@ them as well."""
 class Strength:
     """What the workers of one agent name can take, all replicas together."""
 
+    workers: int = 0
     slots: int = 0
     busy: int = 0
     free: int = 0
@@ -33,6 +34,18 @@ class Strength:
     """At least one worker is registered with LiveKit."""
     draining: bool = False
     """All of them are about to end."""
+
+    def with_worker(self, worker: Capacity) -> Strength:
+        """Together with one more."""
+        takes = worker.registered and not worker.draining
+        return Strength(
+            workers=self.workers + 1,
+            slots=self.slots + (worker.slots if takes else 0),
+            busy=self.busy + (worker.running + worker.starting if takes else 0),
+            free=self.free + (worker.free if takes else 0),
+            registered=self.registered or worker.registered,
+            draining=worker.draining and (self.draining or not self.workers),
+        )
 
 
 class Fleet:
@@ -46,6 +59,10 @@ class Fleet:
         self._clock = clock
         self._others: dict[str, Replica] = {}
         self._lapsed: set[str] = set()
+        self._strengths: dict[str, Strength] = {}
+        """What the others can take together, by agent name; reckoned when first asked for."""
+        self._others_nodes: frozenset[str] | None = None
+        self._served: frozenset[str] | None = None
         self._epoch: int | None = None
         self._lease_until = -math.inf
         self._beaten_at = -math.inf
@@ -73,6 +90,7 @@ class Fleet:
         old = pulse.now - LEASE
         judges = sent_at >= self._judges_from
         self._lapsed = {r.id for r in self._others.values() if r.beat_at < old} if judges else set()
+        self._forget_sums()
         self._settled = pulse.settled
         self._leader = pulse.leader
         leads = pulse.leader == self.id
@@ -96,6 +114,7 @@ class Fleet:
         """Another replica's capacity has changed."""
         if replica.id != self.id and replica.id in self._others:
             self._others[replica.id] = replica
+            self._forget_sums()
 
     # ---- who leads
 
@@ -138,6 +157,10 @@ class Fleet:
             return self._clock() < self._judges_from
         return replica_id not in self._lapsed
 
+    def knows(self, replica_id: str) -> bool:
+        """Whether it is us, or another replica has told of itself."""
+        return replica_id == self.id or replica_id in self._others
+
     def after_last_beat(self, moment: float) -> bool:
         """Whether our last heartbeat cannot tell of what was written then: a replica that has just come, or
         come back, takes jobs before our next one tells of it."""
@@ -156,18 +179,20 @@ class Fleet:
 
     def serves(self, agent: str) -> bool:
         """Whether the agent's name is one of ours: some replica's pool has it, or had it lately."""
-        return agent == self._workers.agent or any(r.agent == agent for r in self._others.values())
+        if self._served is None:
+            self._served = frozenset(replica.agent for replica in self._others.values())
+        return agent == self._workers.agent or agent in self._served
 
     def strength(self, agent: str) -> Strength:
-        capacities = [r.capacity for r in self._living() if r.agent == agent]
-        taking = [c for c in capacities if c.registered and not c.draining]
-        return Strength(
-            slots=sum(c.slots for c in taking),
-            busy=sum(c.running + c.starting for c in taking),
-            free=sum(c.free for c in taking),
-            registered=any(c.registered for c in capacities),
-            draining=bool(capacities) and all(c.draining for c in capacities),
-        )
+        others = self._strengths.get(agent)
+        if others is None:
+            others = Strength()
+            for replica in self._living_others():
+                if replica.agent == agent:
+                    others = others.with_worker(replica.capacity)
+            self._strengths[agent] = others
+        # Our own is asked for anew each time: what it has just taken counts at once.
+        return others.with_worker(self._workers.capacity()) if agent == self._workers.agent else others
 
     def node(self, want: Want) -> str:
         """The LiveKit node that the want was pinned under, while a worker is registered there; else another
@@ -177,10 +202,16 @@ class Fleet:
         return want.node if want.node in nodes else min(nodes, default="")
 
     def nodes(self) -> frozenset[str]:
-        return frozenset(r.capacity.node_id for r in self._living() if r.capacity.node_id)
+        if self._others_nodes is None:
+            found = (replica.capacity.node_id for replica in self._living_others())
+            self._others_nodes = frozenset(node for node in found if node)
+        own = self._workers.capacity().node_id
+        return self._others_nodes if not own or own in self._others_nodes else self._others_nodes | {own}
 
-    def _living(self) -> Iterator[Replica]:
-        yield self.me()
-        for replica in self._others.values():
-            if replica.id not in self._lapsed:
-                yield replica
+    def _forget_sums(self) -> None:
+        self._strengths.clear()
+        self._others_nodes = None
+        self._served = None
+
+    def _living_others(self) -> Iterator[Replica]:
+        return (replica for replica in self._others.values() if replica.id not in self._lapsed)

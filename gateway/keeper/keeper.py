@@ -119,12 +119,11 @@ class Keeper:
         self._admission = admission = Admission(fleet, queue.add, clock)
         self._announcer = Announcer(livekit, self._announced)
         self._wants = wants = Wants(store, self._announcer.tell, metrics, clock)
-        self._post = Post(store, fleet.id, self._take_note)
+        self._post = Post(store, fleet.id, self._take_note, missed=lambda: self._lead.doubt())
         self._asks = Asks(store, wants, admission, self._wake, metrics, clock, leads=self._leads)
         self._jobs = Jobs(store, wants, admission, self._wake, metrics, clock, next_beat=fleet.next_beat)
         self._gate = ClaimGate(store, fleet, self._asks, self._jobs, admission, self._wake, metrics, clock)
         self._audit = Audit(store, fleet, workers, self._jobs, wants, metrics, clock)
-        self._resync = Resync(store, livekit, wants, admission, self._policy, queue.add)
         self._reconciler = Reconciler(
             store=store,
             livekit=livekit,
@@ -139,6 +138,18 @@ class Keeper:
             settings=settings,
             metrics=metrics,
             clock=clock,
+        )
+        self._resync = Resync(
+            store,
+            livekit,
+            wants,
+            admission,
+            self._policy,
+            queue.add,
+            clock,
+            interval=settings.resync_interval,
+            seen=self._reconciler.seen.get,
+            joins_unheard=self._reconciler.forget_joins,
         )
         self._lead = Lead(
             store=store,
@@ -206,7 +217,7 @@ class Keeper:
             case Hint():
                 self._heed(note)
             case Guests(room=room, until=until):
-                self._wants.invite(room, until)
+                self._expect(room, until)
             case Here(replica=replica):
                 self._fleet.hear(replica)
                 self._capacity_changed()
@@ -295,7 +306,12 @@ class Keeper:
 
     async def invite(self, invitation: Invitation) -> None:
         await self._store.invite(invitation)
-        self._wants.invite(invitation.room, invitation.expires_at)
+        self._expect(invitation.room, invitation.expires_at)
+
+    def _expect(self, room: str, until: float) -> None:
+        if self._leads() and self._wants.concerns(room) and not self._wants.invited(room):
+            self._queue.add(room)  # from now on it matters who joins: who is there already?
+        self._wants.invite(room, until)
 
     def hint(self, hint: Hint) -> bool:
         """A webhook came. Never blocks, never fails. True when somebody will look at the room."""
@@ -312,10 +328,18 @@ class Keeper:
             self._reconciler.left_cleanly.setdefault(hint.room, {})[hint.identity] = self._clock()
         if wanted and hint.reason == RELAUNCHES:
             self._reconciler.relaunched[hint.room] = self._clock()
+        if wanted and hint.person and self._changes_nothing(hint.room):
+            self._reconciler.forget_joins(hint.room)
+            return False
         if wanted or (hint.person and (self._wants.invited(hint.room) or self._policy.agents_for(hint.room))):
             self._queue.add(hint.room)
             return True
         return False
+
+    def _changes_nothing(self, room: str) -> bool:
+        """Whether people may come and go in a room without a look. Not while one is under way: it may have
+        been there before them, and find that the room is not as it was."""
+        return self._resync.quiet(room) and not self._queue.expects(room)
 
     # ---- what the pool says -------------------------------------------------------------------------
 
@@ -355,24 +379,36 @@ class Keeper:
     def _capacity_changed(self) -> None:
         """What the fleet can take has changed."""
         nodes = self._fleet.nodes()
-        if nodes - self._nodes:
-            for room in self._wants.rooms():  # LiveKit may have restarted: everything may be different
-                self._queue.add(room)
+        if nodes and nodes != self._nodes:  # LiveKit, or a node of it, may have restarted
+            for room in self._wants.rooms():
+                if any(want.node not in nodes for want in self._wants.of_room(room)):
+                    self._queue.add(room)
+            self._lead.hurry()
         self._nodes = nodes
         self._admission.wake_next()
 
     # ---- what operators see -------------------------------------------------------------------------
 
     async def rooms(self) -> list[RoomReport]:
-        names = dict.fromkeys(want.room for want in await self._store.recent())
-        reports = [await self.room(name) for name in names]
-        return [report for report in reports if report is not None]
+        wants: dict[str, dict[str, Want]] = {}
+        for want in await self._store.recent():  # those that live, and then those that ended last
+            wants.setdefault(want.room, {}).setdefault(want.agent, want)
+        claims: dict[str, list[Claim]] = {}
+        for claim in await self._store.all_claims():
+            claims.setdefault(claim.room, []).append(claim)
+        return [
+            await self._report(room, list(of_room.values()), claims.get(room, []))
+            for room, of_room in wants.items()
+        ]
 
     async def room(self, room: str) -> RoomReport | None:
         wants = await self._store.wants(room)
         claims = await self._store.claims(room)
         if not wants and not claims:
             return None
+        return await self._report(room, wants, claims)
+
+    async def _report(self, room: str, wants: list[Want], claims: list[Claim]) -> RoomReport:
         seen = self._reconciler.seen.get(room)
         instance = seen.room if seen is not None else None
         return RoomReport(

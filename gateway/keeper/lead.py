@@ -5,15 +5,18 @@ What makes a room due comes from elsewhere; what is done about it is the reconci
 
 from __future__ import annotations
 
+import itertools
+
 import anyio
+import anyio.lowlevel
 import structlog
 
 from gateway.keeper.admission import Admission
-from gateway.keeper.fleet import Fleet
-from gateway.keeper.model import State
-from gateway.keeper.ports import Clock, LeaseLost, Store, StoreUnavailable
+from gateway.keeper.fleet import MARGIN, Fleet
+from gateway.keeper.model import Claim, Stage, State, Want
+from gateway.keeper.ports import LEASE, Clock, LeaseLost, Store, StoreUnavailable
 from gateway.keeper.reconcile import Reconciler
-from gateway.keeper.resync import Resync
+from gateway.keeper.resync import Resync, slices
 from gateway.keeper.wants import Wants
 from gateway.keeper.workqueue import WorkQueue
 from gateway.metrics import Metrics
@@ -24,6 +27,8 @@ log = structlog.get_logger(__name__)
 PASSES_AT_ONCE = 16
 """Rooms that are looked at side by side. A pass is a few calls of some milliseconds each."""
 STORE_RETRY = 0.2
+UNHEARD_PER_S = 500
+"""So many rooms with agents of other people's workers a new leader looks at in a second."""
 
 
 class Lead:
@@ -54,6 +59,8 @@ class Lead:
         self._changed = anyio.Event()
         self._taken_up: int | None = None
         """The epoch of the lead that was taken up."""
+        self._due = 0.0
+        """When to compare next."""
         self._departed = False
         """A replica is gone, and its claims' rooms were not looked up yet."""
         self.store_fault = ""
@@ -88,19 +95,18 @@ class Lead:
     # ---- taking up, and comparing -------------------------------------------------------------------
 
     async def _resync_forever(self) -> None:
-        due = 0.0
         while True:
             epoch = self._fleet.epoch
             try:
                 if epoch is not None and self._taken_up != epoch:
                     await self._take_up(epoch)
-                    due = self._clock()
+                    self._due = 0.0
                 if epoch is not None and self._departed:
                     await self._look_after_departed()
-                if epoch is not None and self._clock() >= due:
-                    due = self._clock() + self._settings.resync_interval
+                if epoch is not None and self._clock() >= self._due:
+                    self._due = self._clock() + self._settings.resync_interval
                     await self._compare()
-                wait = due - self._clock() if epoch is not None else self._settings.resync_interval
+                wait = self._due - self._clock() if epoch is not None else self._settings.resync_interval
             except StoreUnavailable as fault:
                 self._store_is_away(fault)
                 wait = STORE_RETRY
@@ -119,19 +125,50 @@ class Lead:
             raise
 
     async def _take_up(self, epoch: int) -> None:
-        """Go on where the leader before this one stopped."""
+        """Go on where the leader before this one stopped. What it left in order is left alone; whether
+        LiveKit sees that so, too, the first comparison tells."""
+        now = self._clock()
         living = [want for want in await self._store.living() if not self._wants.ended(want.id)]
-        for want in living:
-            self._wants.note(want)
-            if want.state is not State.JOINED and not want.needs_person:
-                self._admission.queue(want)  # keeps its place in line
-            self._queue.add(want.room)
-        for claim in await self._store.all_claims():
+        claims = {(c.room, c.agent): c for c in await self._store.all_claims()}  # after the wants
+        looks = itertools.count()
+        for some in slices(living):
+            self._wants.compare(some, now)
+            for want in some:
+                claim = claims.pop((want.room, want.agent), None)
+                if want.state is not State.JOINED and not want.needs_person:
+                    self._admission.queue(want)  # keeps its place in line
+                if not self._in_order(want, claim):
+                    self._queue.add(want.room)
+                elif claim is None:  # another's agent tells nothing by itself
+                    self._queue.add(want.room, now + next(looks) / UNHEARD_PER_S)
+                elif not self._fleet.knows(claim.replica):
+                    self._queue.add(want.room, now + LEASE + MARGIN)  # by then it is heard of, or has lapsed
+            await anyio.lowlevel.checkpoint()
+        for claim in claims.values():
             self._queue.add(claim.room)
         for invitation in await self._store.invitations():
             self._wants.invite(invitation.room, invitation.expires_at)
         self._taken_up = epoch
         log.info("rooms_taken_up", wants=len(living), epoch=epoch)
+
+    def _in_order(self, want: Want, claim: Claim | None) -> bool:
+        """Whether the want has its agent, as far as the books tell. Whatever changes in them is told."""
+        if want.state is not State.JOINED or want.node != self._fleet.node(want):
+            return False
+        if claim is None:
+            return not self._fleet.serves(want.agent)
+        same = claim.want_id == want.id and claim.generation == want.generation
+        return same and claim.stage is Stage.OPEN and self._fleet.alive(claim.replica)
+
+    def hurry(self) -> None:
+        """LiveKit may have changed unheard: compare at once."""
+        self._due = 0.0
+        self._changed.set()
+
+    def doubt(self) -> None:
+        """What was told to the leader may have been lost: read the books, and compare."""
+        self._resync.doubt()
+        self.hurry()
 
     async def _compare(self) -> None:
         started = self._clock()
@@ -143,7 +180,7 @@ class Lead:
         if self.comparison != "ok":
             log.warning("resync_unknown", why=self.comparison)
             return
-        self._reconciler.forget_ended(self._resync.lists)
+        self._reconciler.forget_ended(self._resync.lists, self._resync.gone)
 
     # ---- passes -------------------------------------------------------------------------------------
 

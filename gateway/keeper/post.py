@@ -17,16 +17,21 @@ log = structlog.get_logger(__name__)
 
 BATCH = 256
 STORE_RETRY = 0.5
+INBOX = 10_000
+"""Notes that the store keeps for a replica: the newest."""
 MOST_WAITING = 10_000
 """Notes that wait for the store; what comes on top of that is dropped."""
 
 
 class Post:
-    def __init__(self, store: Store, replica_id: str, take: Callable[[Note], None]) -> None:
-        """`take` is called with each note for this replica."""
+    def __init__(
+        self, store: Store, replica_id: str, take: Callable[[Note], None], *, missed: Callable[[], None]
+    ) -> None:
+        """`take` is called with each note for this replica; `missed()` when some may have been lost."""
         self._store = store
         self._id = replica_id
         self._take = take
+        self._missed = missed
         self._send, self._receive = anyio.create_memory_object_stream[tuple[str, Note]](math.inf)
 
     def send(self, to: str, note: Note) -> None:
@@ -63,7 +68,12 @@ class Post:
     async def _carry_in(self) -> None:
         while True:
             try:
-                for note in await self._store.receive(self._id):
-                    self._take(note)
+                notes = await self._store.receive(self._id)
             except StoreUnavailable:
+                self._missed()  # they may have been taken out of the inbox all the same
                 await anyio.sleep(STORE_RETRY)
+                continue
+            if len(notes) >= INBOX:
+                self._missed()  # the oldest were pushed out
+            for note in notes:
+                self._take(note)

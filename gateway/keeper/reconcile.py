@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -98,6 +98,8 @@ class Reconciler:
         self._started_at = clock()
         self._joins: dict[str, set[str]] = {}
         """By room: the SIDs of the people whose joins were taken into account."""
+        self._touched: dict[str, None] = {}
+        """Rooms that were looked at since the last comparison."""
         self.left_cleanly: dict[str, dict[str, float]] = {}
         """By room: when foreign agents left on purpose, as webhooks told; forgotten with the room."""
         self.relaunched: dict[str, float] = {}
@@ -113,15 +115,20 @@ class Reconciler:
         if isinstance(seen, Unknown):
             await self._explain(room, seen, epoch)
             return Look(unknown=seen.why)
-        await self._ask_by_policy(seen, epoch)
-        claims = await self._store.claims(room)  # before the wants: who was granted since is not dismissed
         known = await self._store.wants(room)
+        if await self._ask_by_policy(seen, known, epoch):
+            known = await self._store.wants(room)
         for want in known:
             self._wants.note(want)
+            if want.state.ended:
+                self._admission.drop(want)  # it may have ended elsewhere
         wants = [w for w in known if not w.state.ended]
-        looks = [await self._keep(want, await self._holder(want), seen, before, epoch) for want in wants]
-        wanted = {w.agent for w in wants}
-        looks += [await self._dismiss(c, seen, epoch) for c in claims if c.agent not in wanted]
+        claims = await self._store.claims(room)  # after the wants: see `_holder`
+        looks = []
+        for number, want in enumerate(wants):
+            holder = await self._holder(want) if number else _of_agent(claims, want.agent)
+            looks.append(await self._keep(want, holder, seen, before, epoch))
+        looks += [await self._dismiss(c, seen, epoch) for c in await self._unwanted(room, claims, wants)]
         looks += [await self._see_off(w, seen) for w in known if w.state is State.STOPPED]
         if not wants and not claims:
             self.seen.pop(room, None)
@@ -130,6 +137,7 @@ class Reconciler:
                 self._joins.pop(room, None)
             self.left_cleanly.pop(room, None)
             self.relaunched.pop(room, None)
+        self._touched[room] = None
         dues = [look.due for look in looks if look.due is not None]
         unknown = next((look.unknown for look in looks if look.unknown), "")
         if unknown and seen.room is not None:
@@ -166,15 +174,22 @@ class Reconciler:
             if want.state in {State.WAITING, State.REPLACING}:
                 await self._wants.write(replace(want, reason=unknown.why), was=want, epoch=epoch)
 
-    async def _ask_by_policy(self, seen: Seen, epoch: int) -> None:
+    async def _ask_by_policy(self, seen: Seen, wants: list[Want], epoch: int) -> bool:
+        """Ask for whom the people in the room call. Whether anything was asked."""
         if seen.room is None:
-            return
+            return False
         name = seen.room.name
-        wants = await self._store.wants(name)
-        invitations = await self._store.invitations(name)
-        for ask in self._policy.asks(seen, wants, invitations, self._fresh(seen, wants)):
+        # The leader hears of each invitation; mostly there is none.
+        invitations = await self._store.invitations(name) if self._wants.invited(name) else []
+        asks = self._policy.asks(seen, wants, invitations, self._fresh(seen, wants))
+        for ask in asks:
             await self._asks.ask(ask, epoch=epoch)
         self._joins[name] = {p.sid for p in seen.people}
+        return bool(asks)
+
+    def forget_joins(self, room: str) -> None:
+        """People came or went, and nobody looked who."""
+        self._joins.pop(room, None)
 
     def _fresh(self, seen: Seen, wants: list[Want]) -> set[str]:
         """The SIDs of people whose join was not taken into account yet. In its first look at a room, this
@@ -249,7 +264,16 @@ class Reconciler:
     async def _holder(self, want: Want) -> Claim | None:
         """Whoever holds the want's room. To be read after the want: when the job ends in between, the want
         has changed, and what is planned with the old one is not written."""
-        return next((c for c in await self._store.claims(want.room) if c.agent == want.agent), None)
+        return _of_agent(await self._store.claims(want.room), want.agent)
+
+    async def _unwanted(self, room: str, claims: list[Claim], wants: list[Want]) -> list[Claim]:
+        """Claims for an agent that nobody wants. The wants were read before the claims: one that came in
+        between is looked for once more, so that who was granted for it is not dismissed."""
+        wanted = {w.agent for w in wants}
+        if all(c.agent in wanted for c in claims):
+            return []
+        wanted |= {w.agent for w in await self._store.wants(room) if not w.state.ended}
+        return [c for c in claims if c.agent not in wanted]
 
     def _situation(
         self, want: Want, claim: Claim | None, seen: Seen, before: Sighting | None, *, runs: bool
@@ -269,16 +293,20 @@ class Reconciler:
             relaunched_at=self.relaunched.get(want.room, 0.0),
         )
 
-    def forget_ended(self, lists: Callable[[str], bool]) -> None:
-        """Drop what is remembered of rooms that are neither listed nor wanted any more."""
-        for memory in (self.seen, self._sightings, self._joins, self.left_cleanly, self.relaunched):
-            for room in [r for r in memory if not lists(r) and not self._wants.concerns(r)]:
-                memory.pop(room)
+    def forget_ended(self, lists: Callable[[str], bool], gone: Sequence[str]) -> None:
+        """Drop what is remembered of rooms that are neither listed nor wanted any more. After each comparison
+        with LiveKit's list: only rooms that are gone from it, or were looked at since, can be such."""
+        for room in [*self._touched, *gone]:
+            if not lists(room) and not self._wants.concerns(room):
+                for memory in (self.seen, self._sightings, self._joins, self.left_cleanly, self.relaunched):
+                    memory.pop(room, None)
+        self._touched.clear()
 
     def clear(self) -> None:
         """This replica leads from now on: what it remembers of when it led before is out of date."""
         for memory in (self.seen, self._sightings, self._joins, self.left_cleanly, self.relaunched):
             memory.clear()
+        self._touched.clear()
         self._started_at = self._clock()
 
     async def _act(self, want: Want, decided: Plan, seen: Seen, epoch: int) -> tuple[Look, Seen, bool]:
@@ -428,3 +456,7 @@ class Reconciler:
         for agent in seen.agents(want.agent):
             await self._remove(want.room, RemoveParticipant(agent.identity, "stopped"))
         return Look(due=min(until, now + 2 * LOOK_SOON))
+
+
+def _of_agent(claims: Iterable[Claim], agent: str) -> Claim | None:
+    return next((claim for claim in claims if claim.agent == agent), None)

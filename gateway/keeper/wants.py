@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Container, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
 
@@ -62,7 +61,10 @@ class Wants:
         had to do with lately."""
         self._ended: dict[str, tuple[Want, float]] = {}
         """Wants that ended lately: should the store lose that, they stay ended."""
-        self._rooms: Counter[str] = Counter()
+        self._rooms: dict[str, tuple[str, ...]] = {}
+        """By room: the ids of its living wants. Mostly there is one."""
+        self._unsettled: dict[str, None] = {}
+        """The living wants that have no working agent."""
         self._watchers: dict[str, set[anyio.Event]] = {}
         self._invited: dict[str, float] = {}
         """Rooms to which somebody was invited who may bring a want, until when."""
@@ -88,9 +90,17 @@ class Wants:
     def rooms(self) -> list[str]:
         return list(self._rooms)
 
-    def unsettled(self) -> set[str]:
-        """Rooms with a want that has no working agent."""
-        return {want.room for want, _ in self._living.values() if want.state is not State.JOINED}
+    def of_room(self, room: str) -> list[Want]:
+        """The room's living wants, as last heard of."""
+        return [self._living[want_id][0] for want_id in self._rooms.get(room, ())]
+
+    def unsettled(self) -> list[Want]:
+        """Living wants that have no working agent."""
+        return [self._living[want_id][0] for want_id in self._unsettled]
+
+    def lives(self) -> Container[str]:
+        """The ids of the living wants."""
+        return self._living.keys()
 
     def known(self) -> list[Want]:
         """The living wants as last heard of, and those that ended lately."""
@@ -101,18 +111,58 @@ class Wants:
         return want_id in self._ended
 
     def note(self, want: Want) -> None:
-        """Take a want's state into the books and wake those who wait for it."""
-        self._forget(want.id)
+        """Take a want's state into the books and wake those who wait for it.
+
+        It may be out of date already, when it was read and not written: whoever wrote the later one has the
+        room looked at, and the pass notes it again.
+        """
         if want.id in self._ended:  # an end is for good; this was read before it
-            want = self._ended[want.id][0]
+            want = self._ended.pop(want.id)[0]
         if want.state.ended:
+            self._forget(want.id)
             self._ended[want.id] = want, self._clock()
         else:
-            self._living[want.id] = want, self._clock()
-            self._metrics.rooms.labels(want.state.value).inc()
-            self._rooms[want.room] += 1
+            self._enter(want)
         for event in self._watchers.get(want.id, ()):
             event.set()
+
+    def _enter(self, want: Want) -> None:
+        before = self._living.get(want.id)
+        self._living[want.id] = want, self._clock()
+        if before is None:
+            self._rooms[want.room] = (*self._rooms.get(want.room, ()), want.id)
+        elif before[0].state is want.state:
+            return
+        else:
+            self._metrics.rooms.labels(before[0].state.value).dec()
+        self._metrics.rooms.labels(want.state.value).inc()
+        if want.state is State.JOINED:
+            self._unsettled.pop(want.id, None)
+        else:
+            self._unsettled[want.id] = None
+
+    def compare(self, stored: Sequence[Want], began: float) -> list[str]:
+        """Take living wants of the store into the books; they were read since `began`. Returns the rooms of
+        those that are not as they were known: nobody has told of them, or not yet."""
+        rooms = []
+        for want in stored:
+            known, at = self._living.get(want.id, (None, 0.0))
+            if known != want and at < began and want.id not in self._ended:
+                self.note(want)
+                rooms.append(want.room)
+        return rooms
+
+    def keep_only(self, living: Container[str], began: float) -> list[str]:
+        """Forget wants that the store, read since `began`, does not know as living. Returns their rooms."""
+        gone = [want for want_id, (want, at) in self._living.items() if want_id not in living and at < began]
+        for want in gone:
+            self._forget(want.id)
+        return [want.room for want in gone]
+
+    def forget_guests(self, now: float) -> None:
+        """Drop invitations that have run out."""
+        for room in [room for room, until in self._invited.items() if until <= now]:
+            del self._invited[room]
 
     def keep_lately(self, now: float) -> None:
         """Forget the living wants that were last heard of some time ago: another replica keeps them."""
@@ -121,7 +171,10 @@ class Wants:
         self._invited.clear()
 
     def forget_ended(self, now: float) -> None:
-        for want_id in [i for i, (_, at) in self._ended.items() if at < now - ENDED_LATELY]:
+        while self._ended:  # the oldest come first
+            want_id, (_, at) = next(iter(self._ended.items()))
+            if at >= now - ENDED_LATELY:
+                return
             del self._ended[want_id]
 
     def _forget(self, want_id: str) -> None:
@@ -129,8 +182,11 @@ class Wants:
             return
         want = known[0]
         self._metrics.rooms.labels(want.state.value).dec()
-        self._rooms[want.room] -= 1
-        if not self._rooms[want.room]:
+        self._unsettled.pop(want_id, None)
+        others = tuple(other for other in self._rooms[want.room] if other != want_id)
+        if others:
+            self._rooms[want.room] = others
+        else:
             del self._rooms[want.room]
 
     async def write(self, want: Want, *, was: Want, epoch: int | None = None) -> bool:

@@ -22,6 +22,8 @@ import anyio
 
 _FIRST_DELAY = 0.1
 _LONGEST_DELAY = 5.0
+_OUTDATED = 1000
+"""So many entries the heap may hold beside one for each key, before they are thrown out."""
 
 
 class WorkQueue:
@@ -40,6 +42,10 @@ class WorkQueue:
     def __len__(self) -> int:
         return len(self._due) + len(self._again)
 
+    def expects(self, key: str) -> bool:
+        """Whether a look at the key is under way, or waits and is due."""
+        return key in self._in_hand or self._due.get(key, math.inf) <= self._clock()
+
     def add(self, key: str, at: float | None = None) -> None:
         """Look at `key` at the time `at` (seconds on the queue's clock), or now."""
         when = self._clock() if at is None else at
@@ -49,6 +55,9 @@ class WorkQueue:
         waiting[key] = when
         if waiting is self._due:
             heapq.heappush(self._heap, (when, key))
+            if len(self._heap) > 2 * len(self._due) + _OUTDATED:
+                self._heap = [(due, waiting_key) for waiting_key, due in self._due.items()]
+                heapq.heapify(self._heap)
             self._changed.set()
 
     async def get(self) -> str:
