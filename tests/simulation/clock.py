@@ -1,0 +1,82 @@
+"""Virtual time, and the same course of things for the same seed. Knows nothing of what is simulated."""
+
+from __future__ import annotations
+
+import itertools
+import logging
+import math
+import random
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
+from types import SimpleNamespace
+from typing import TypeVar
+from unittest.mock import patch
+
+import structlog
+import trio
+import trio.abc
+
+T = TypeVar("T")
+
+EPOCH = 1_800_000_000.0
+"""Far from 0, which means "never" in wants."""
+
+
+class JumpClock(trio.abc.Clock):
+    """As trio's autojump clock, in half the turns of the loop: it jumps as soon as it is asked how long to wait.
+
+    Only for programs without threads and sockets.
+    """
+
+    def __init__(self) -> None:
+        self._now = 0.0
+
+    def start_clock(self) -> None:
+        pass
+
+    def current_time(self) -> float:
+        return self._now
+
+    def deadline_to_sleep_time(self, deadline: float) -> float:
+        if deadline == math.inf:
+            return 0.001  # nobody sleeps: something outside time must come, as at the end of a run
+        self._now = max(self._now, deadline)
+        return 0.0
+
+
+def wall_clock() -> float:
+    """The virtual clock, as seconds since the epoch."""
+    return EPOCH + trio.current_time()
+
+
+def run(seed: int, main: Callable[[], Awaitable[T]]) -> T:
+    """Run under virtual time; whatever is drawn by chance follows from the seed."""
+
+    async def entry() -> T:
+        return await main()
+
+    with _deterministic(seed):
+        return trio.run(entry, clock=JumpClock())
+
+
+@contextmanager
+def _deterministic(seed: int) -> Iterator[None]:
+    """Chance comes in by three doors: the ids that the keeper makes, the jitter of its retries, and the order
+    in which trio runs tasks that are ready together (pytest-trio takes the same two private names)."""
+    chance = random.Random(seed)
+    numbers = itertools.count(1)
+    engine = trio._core._run
+    with (
+        patch("secrets.token_hex", lambda nbytes=None: f"{next(numbers):04x}"),
+        patch("gateway.keeper.workqueue.random", SimpleNamespace(Random=lambda: random.Random(seed))),
+        patch.object(engine, "_ALLOW_DETERMINISTIC_SCHEDULING", True),
+        patch.object(engine, "_r", chance),
+    ):
+        yield
+
+
+def quiet() -> None:
+    """No log: writing it would take most of the time."""
+    structlog.configure(
+        wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL), cache_logger_on_first_use=True
+    )

@@ -1,0 +1,74 @@
+"""Gateways are killed, ended, stopped."""
+
+from __future__ import annotations
+
+import random
+from functools import partial
+
+from tests.fakes.pool_jobs import Frozen
+from tests.simulation.history import Step
+from tests.simulation.kinds.kind import Fields, Kind, Stage, seconds, some_replica
+from tests.simulation.scene import Scene
+
+
+def kill(scene: Scene, step: Step) -> None:
+    """kill -9 of the gateway; its jobs die with it. Another process takes its place after a while."""
+    replica = scene.replica(step.via)
+    if replica.up:
+        replica.kill()
+        scene.during(step.lasts, partial(scene.start, replica))
+
+
+def end(scene: Scene, step: Step) -> None:
+    """SIGTERM: it drains for `amount` seconds. Another process takes its place when it is over."""
+    replica = scene.replica(step.via)
+    if not replica.up or replica.draining:
+        return
+    pool = replica.pool
+
+    async def work() -> None:
+        await replica.end(step.amount)
+
+    def again() -> None:
+        if replica.up and replica.pool is pool:
+            replica.kill()
+        scene.later(0.1, partial(scene.start, replica))
+
+    scene.spawn(work)
+    scene.during(step.amount + step.lasts + 1.0, again)
+
+
+def freeze(scene: Scene, step: Step) -> None:
+    """SIGSTOP: of the gateway's own process, or of all its jobs as well (`how`)."""
+    replica = scene.replica(step.via)
+    if not replica.up or replica.frozen is not Frozen.NOTHING:
+        return
+    pool = replica.pool
+    replica.freeze(Frozen(step.how))
+
+    def thaw() -> None:
+        if replica.pool is pool:
+            replica.thaw()
+            scene.observer.look()
+
+    scene.during(step.lasts, thaw)
+
+
+def _down(rng: random.Random, stage: Stage) -> Fields:
+    return {**some_replica(rng, stage), "lasts": seconds(rng, 0.3, 20.0)}
+
+
+def _end(rng: random.Random, stage: Stage) -> Fields:
+    return {**some_replica(rng, stage), "amount": seconds(rng, 0.0, 15.0), "lasts": seconds(rng, 0.3, 5.0)}
+
+
+def _freeze(rng: random.Random, stage: Stage) -> Fields:
+    how = rng.choice([Frozen.GATEWAY.value, Frozen.WHOLE.value])
+    return {**some_replica(rng, stage), "how": how, "lasts": seconds(rng, 0.5, 40.0)}
+
+
+REPLICAS = [
+    Kind("replica-killed", 2.5, _down, kill),
+    Kind("replica-ends", 1.2, _end, end),
+    Kind("replica-frozen", 2.5, _freeze, freeze),
+]

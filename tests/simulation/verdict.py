@@ -1,0 +1,129 @@
+"""Whether a scene has come to rest as it should, once all faults are over (I2, I7): every room has what the last
+word about it calls for, what the API says is true, and nothing is left over.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from enum import Enum
+
+from gateway.keeper.model import State
+from tests.simulation.observer import MEMORY_LOSS, OUT_OF_STORE, RoomBook
+from tests.simulation.scene import Scene
+
+DEPARTURE = 25.0
+"""Seconds before a room's end in which an ask may be for this room or for the next one."""
+
+SILENCED = 8.0
+"""Seconds after a loss of memory in which replicas tell again what they know."""
+CANNOT_TELL = (*OUT_OF_STORE, "replica-killed", "replica-ends")
+
+
+class Due(Enum):
+    """What a room is to have."""
+
+    ONE = "one"
+    NONE = "none"
+    UNSURE = "unsure"
+    """The outside cannot tell: an answer was lost, a room ended just then."""
+
+
+@dataclass(frozen=True, slots=True)
+class Word:
+    """Something that decides whether the room has an agent."""
+
+    began: float
+    ended: float
+    due: Due
+
+
+def due(scene: Scene, room: str) -> Due:
+    """What the last word says; unsure when two that differ came at the same time."""
+    book = scene.observer.books[room]
+    if not scene.observer.people(room):
+        return Due.UNSURE
+    words = _words(scene, book)
+    if not words:
+        return Due.NONE
+    last = max(words, key=lambda w: w.ended)
+    at_odds = [w for w in words if w.due is not last.due and w.ended >= last.began]
+    return Due.UNSURE if at_odds else last.due
+
+
+def _words(scene: Scene, book: RoomBook) -> list[Word]:
+    observer = scene.observer
+    words = []
+    for cause in book.causes:
+        before_end = book.ended_at - DEPARTURE < cause.until and cause.sent <= book.ended_at
+        outage = observer.outages and cause.sent <= observer.outage_at
+        unsure = cause.answered is None or cause.refused or before_end or outage
+        unsure = unsure or _forgotten(scene, cause.sent)
+        words.append(Word(cause.sent, cause.until, Due.UNSURE if unsure else Due.ONE))
+    if observer.outages and any(c.kind == "join" for c in book.causes):
+        # Whoever returns has joined anew: that may count as a call for an agent, or not.
+        words.append(Word(observer.outage_at, math.inf, Due.UNSURE))
+    for stop in book.stops:
+        unsure = stop.answered is None or stop.refused or _forgotten(scene, stop.sent)
+        words.append(Word(stop.sent, stop.until, Due.UNSURE if unsure else Due.NONE))
+    if book.finished_at > 0:
+        known = observer.knowable(book)
+        words.append(Word(book.finished_at, book.finished_at, Due.NONE if known else Due.UNSURE))
+    if book.ended_at > 0:
+        words.append(Word(book.ended_at, book.ended_at, Due.NONE))
+    return words
+
+
+def _forgotten(scene: Scene, moment: float) -> bool:
+    """The store lost its memory of what was said then, and a replica that knew it could not tell it again."""
+    faults = scene.observer.faults
+    return any(
+        faults.between(moment, loss.began + SILENCED, CANNOT_TELL)
+        for loss in faults.of(MEMORY_LOSS)
+        if loss.began > moment - 1.0
+    )
+
+
+async def complaints(scene: Scene) -> list[str]:
+    """What is not as it should be; nothing when the scene has come to rest."""
+    found = []
+    for room in list(scene.observer.books):
+        found += _room(scene, room, due(scene, room))
+    found += await _books(scene)
+    found += await _answers(scene)
+    return found
+
+
+def _room(scene: Scene, room: str, wanted: Due) -> list[str]:
+    agents, working = scene.observer.agents(room), scene.observer.working(room)
+    if len(agents) > 1:
+        return [f"I1: {len(agents)} agents in {room}"]
+    if wanted is Due.ONE and not working:
+        return [f"I2: {room} wants an agent, and has {'a deaf one' if agents else 'none'}"]
+    if wanted is Due.NONE and working:
+        return [f"I4, I5: {room} wants no agent, and has {working[0].identity}"]
+    return []
+
+
+async def _books(scene: Scene) -> list[str]:
+    """Every process that may be in a room holds its room's claim, and every claim has a process."""
+    claims = {c.job_id: c for c in await scene.store.all_claims()}
+    inside = {job_id: r.number for r in scene.up() for job_id in r.pool.inside()}
+    found = [f"a process without a claim: {job_id}" for job_id in sorted(inside.keys() - claims.keys())]
+    running = {job_id for r in scene.up() for job_id in r.pool.jobs}
+    return found + [f"a claim without a process: {job_id}" for job_id in sorted(claims.keys() - running)]
+
+
+async def _answers(scene: Scene) -> list[str]:
+    """What each replica says about each job that clients heard of."""
+    found = []
+    for want_id, room in scene.wants.items():
+        stored = await scene.store.want(want_id)
+        if stored is None:
+            continue
+        working = [c.identity for c in scene.observer.working(room)]
+        if stored.state is State.JOINED and working != [stored.identity]:
+            found.append(f"I7: {want_id} is called joined by {stored.identity}; working in {room}: {working}")
+        if not stored.state.ended and stored.state is not State.JOINED and working:
+            found.append(f"I7: {want_id} is called {stored.state}; working in {room}: {working}")
+    return found
