@@ -45,7 +45,7 @@ ROOM_END_PAUSE = 1.0
 (fact 15); a dispatch in that time would bring the room back (fact 8)."""
 
 
-def how_it_ended(claim: Claim, event: JobEvent, *, after_pause: bool = False) -> End:
+def how_it_ended(claim: Claim, event: JobEvent, told_at: float, *, after_pause: bool = False) -> End:
     """What became of a job that left its room, or whose process is gone. Status and exit code cannot
     tell (facts 49, 75); what the child reported can."""
     if event.kind is JobEventKind.DECLINED:
@@ -62,7 +62,7 @@ def how_it_ended(claim: Claim, event: JobEvent, *, after_pause: bool = False) ->
         return End.ROOM_ENDED
     if claim.close_reason == "error":
         return End.DIED
-    if claim.missing or after_pause:
+    if (claim.missing_since and told_at >= claim.missing_since) or after_pause:
         return End.DIED  # LiveKit had let go of it, and upstream ended the job for that
     if claim.close_reason in CLOSED_ON_PURPOSE:
         return End.FINISHED  # however its process ended after that
@@ -153,7 +153,7 @@ class Jobs:
                     done = await self._advance(replace(claim, raised=event.detail or "exception"), claim)
                 case _:  # it left, exited, was declined, not assigned or not confirmed
                     after_pause = now - self._paused_at < AFTER_PAUSE
-                    end = how_it_ended(claim, event, after_pause=after_pause)
+                    end = how_it_ended(claim, event, told_at, after_pause=after_pause)
                     await self.end(claim, end, now, told_at=told_at)
                     done = True
             if done:
@@ -254,7 +254,7 @@ def advanced(claim: Claim, event: JobEvent, now: float) -> Claim:
     opened = event.kind is JobEventKind.OPEN
     return replace(
         claim,
-        missing=False,
+        missing_since=0.0,
         stage=claim.stage if leaving else _STAGES[event.kind],
         since=claim.since if leaving else now,
         pid=event.pid or claim.pid,

@@ -131,9 +131,9 @@ class Claim:
     """When its session opened; 0 before that."""
     closed_at: float = 0.0
     """When the session closed: an ask after that calls for another agent (I5)."""
-    missing: bool = False
-    """LiveKit did not list its agent any more while it said that it was there: what it tells afterwards is
-    not its own will (fact 89)."""
+    missing_since: float = 0.0
+    """Since when LiveKit does not list its agent while it says that it is there: what it tells after that is
+    not its own will (fact 89). 0 while it is listed."""
     raised: str = ""
     """The type of the exception that the entrypoint raised."""
 

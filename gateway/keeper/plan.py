@@ -39,7 +39,10 @@ FINISH_GRACE = 3.0
 """An agent that closed its own session may open another one, as some do to hand over; then it goes on."""
 CLOSED_ON_PURPOSE = frozenset({"user_initiated", "task_completed", "job_shutdown"})
 """LiveKit's CloseReasons (fact 82) that are the agent's own will."""
-
+MISSING_AFTER = 1.0
+"""Seconds without being listed after which an agent is missing, and has not just left."""
+BACK_FOR_GOOD = 5.0
+"""Seconds after which one that was missing and is listed again is believed to be back."""
 
 RESTARTED = "LiveKit restarted; waiting for the room to come back"
 
@@ -106,7 +109,7 @@ def _claimed(s: Situation, claim: Claim, rules: KeeperSettings) -> Plan:
     if not s.runs:  # its process is gone and nobody told us: its replica was restarted, or is dead
         return Plan(
             want=change(want, State.REPLACING, "the agent's process is gone", s.now),
-            actions=[RemoveParticipant(claim.identity, "ghost"), Release(claim, End.DIED)],
+            actions=[RemoveParticipant(claim.identity, "ghost"), Release(claim, _end_untold(claim))],
             due=s.now,
         )
     if claim.want_id != want.id or claim.generation != want.generation:
@@ -116,13 +119,30 @@ def _claimed(s: Situation, claim: Claim, rules: KeeperSettings) -> Plan:
         case Stage.ACCEPTED | Stage.LAUNCHED | Stage.ENTERED | Stage.CONNECTED:
             return _and_no_other(s, claim, _on_its_way(s, claim, rules))
         case Stage.OPEN if listed:
-            return _and_no_other(s, claim, Plan(want=_joined(want, claim, s.now)))
+            return _and_no_other(s, claim, _working(s, claim))
         case Stage.OPEN:
             return _not_listed(s, claim, rules)
         case Stage.SPENT:
             return _spent(s, claim)
         case Stage.LEAVING:
             return _make_leave(s, claim, "the agent before this one is leaving")
+
+
+def _end_untold(claim: Claim) -> End:
+    """What became of a job whose process is gone without a word."""
+    on_purpose = claim.close_reason in CLOSED_ON_PURPOSE and not claim.missing_since
+    return End.FINISHED if on_purpose else End.DIED
+
+
+def _working(s: Situation, claim: Claim) -> Plan:
+    """In the room, and listening. One that was away is believed again when it has stayed for a while."""
+    want = _joined(s.want, claim, s.now)
+    if not claim.missing_since:
+        return Plan(want=want)
+    until = want.since + BACK_FOR_GOOD
+    if s.now < until:
+        return Plan(want=want, due=until)
+    return Plan(want=want, actions=[MarkMissing(claim, missing=False)])
 
 
 def _on_its_way(s: Situation, claim: Claim, rules: KeeperSettings) -> Plan:
@@ -167,7 +187,9 @@ def _not_listed(s: Situation, claim: Claim, rules: KeeperSettings) -> Plan:
     want = mark(s.want, "LiveKit does not list the agent; it may be coming back", s.now)
     until = want.since + rules.return_timeout
     if s.now < until:
-        missing = [] if claim.missing else [MarkMissing(claim)]
+        # One that has just left on purpose is not listed either, and about to tell.
+        mark_it = not claim.missing_since and s.now >= want.since + MISSING_AFTER
+        missing = [MarkMissing(claim)] if mark_it else []
         return Plan(want=want, actions=missing, due=min(until, s.now + 2 * LOOK_SOON))
     return Plan(want=want, actions=[EndJob(claim, kill=True)], due=s.now + 1.0)
 

@@ -44,7 +44,8 @@ class Policy:
         asks = []
         for agent, caller in self._callers(seen, invitations).items():
             want = known.get(agent)
-            another_room = want is None or (want.state.ended and want.sid != seen.room.sid)
+            # One that ended before its room was seen meant whichever comes.
+            another_room = want is None or (want.state.ended and want.sid not in {"", seen.room.sid})
             if another_room or any(p.sid in fresh for p in caller.people):
                 asks.append(
                     Ask(

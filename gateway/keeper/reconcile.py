@@ -328,7 +328,8 @@ class Reconciler:
                 case MarkLeaving():
                     await self._mark(action.claim, epoch, stage=Stage.LEAVING, since=self._clock())
                 case MarkMissing():
-                    await self._mark(action.claim, epoch, missing=True)
+                    since = self._clock() if action.missing else 0.0
+                    await self._mark(action.claim, epoch, missing_since=since)
                 case Release():
                     if (claim := await self._store.claim_of(action.claim.job_id)) is not None:
                         await self._jobs.end(claim, action.end, self._clock(), epoch=epoch)

@@ -37,9 +37,10 @@ class MarkLeaving:
 
 @dataclass(frozen=True, slots=True)
 class MarkMissing:
-    """LiveKit does not list the claim's agent, which says that it is there."""
+    """LiveKit does not list the claim's agent, which says that it is there; or lists it again."""
 
     claim: Claim
+    missing: bool = True
 
 
 @dataclass(frozen=True, slots=True)

@@ -29,6 +29,7 @@ from gateway.store.redis_rows import (
     invitation_key,
     pulse_of,
     replica_body,
+    restored_args,
     want_of,
 )
 from gateway.store.redis_server import ready
@@ -208,7 +209,7 @@ class RedisStore:
         for some in _chunks(wants):
             await self._run("restore", None, len(some), *(arg for want in some for arg in args_of(want)))
         for held in _chunks(claims):
-            await self._run("restore", None, 0, *(arg for claim in held for arg in claim_args(claim)))
+            await self._run("restore", None, 0, *(arg for claim in held for arg in restored_args(claim)))
 
     async def send(self, to: str, notes: Sequence[Note]) -> None:
         for some in _chunks(notes):

@@ -45,6 +45,10 @@ def want_of(row: Row) -> Want:
     return replace(read_want(body), asked_at=float(asked_at), sid=sid.decode(), metadata=metadata.decode())
 
 
+def restored_args(claim: Claim) -> tuple[Value, ...]:
+    return (claim.job_id, claim.room, claim.agent, repr(claim.since), write(claim))
+
+
 def claim_args(claim: Claim) -> tuple[Value, ...]:
     return (claim.job_id, claim.room, claim.agent, write(claim))
 

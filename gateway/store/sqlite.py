@@ -252,7 +252,10 @@ class SqliteStore:
             elif stored is None and self._living(want.room, want.agent) is None:
                 self._insert(want)
         for claim in claims:
-            if self._claim(claim.job_id) is None and self._held(claim.room, claim.agent) is None:
+            held = self._held(claim.room, claim.agent)
+            if held is None or held.since < claim.since:
+                if held is not None:
+                    self.db.execute("DELETE FROM claims WHERE job_id = ?", (held.job_id,))
                 self._insert_claim(claim)
 
     async def send(self, to: str, notes: Sequence[Note]) -> None:

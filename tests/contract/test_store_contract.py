@@ -436,6 +436,20 @@ async def test_what_was_lost_is_restored_and_nothing_else_touched(store: Store) 
     assert await store.release("j3") == lost_claim
 
 
+async def test_of_two_claims_the_later_one_is_restored(store: Store) -> None:
+    """A failover brings back claims that were released, and stages that were left behind."""
+    there = await asked(store, want("w1"))
+    old = await store.claim(claim("j1", of=there))
+    assert old is not None
+    further = replace(old, stage=Stage.OPEN, since=old.since + 0.000002)
+    await store.restore([], [further])
+    assert await store.claims("r") == [further]
+    later = replace(old, job_id="j2", since=old.since + 1)
+    await store.restore([], [later])
+    await store.restore([], [further])
+    assert await store.all_claims() == [later] == await store.claims("r")
+
+
 async def test_an_end_that_was_lost_is_restored(store: Store) -> None:
     """What was stopped stays stopped, unless somebody asked after that."""
     stopped = await asked(store, want("w1", at=store.clock()))

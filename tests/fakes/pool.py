@@ -1,8 +1,9 @@
 """A pool without processes: takes jobs from the fake LiveKit through a gate, and plays their life.
 
 Behaves as `pool.supervisor.Pool` does towards a keeper: the same calls on the gate, the same events in the
-same order. A test moves the jobs: `die`, `finish`, `close_session`, ... Two can stand still: the gateway, which
-then neither hears nor tells anything, and a job's process; what they would have done they do when they go on.
+same order. A test moves the jobs: `die`, `finish`, `close_session`, ... Two can stand still: the gateway,
+which then neither hears nor tells anything, and a job's process; what they would have done they do when they
+go on.
 """
 
 from __future__ import annotations

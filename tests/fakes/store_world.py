@@ -284,7 +284,10 @@ class World:
                 self._put_want(want)
                 self._look(want.room)
         for claim in claims:
-            if claim.job_id not in self._claims and claim.agent not in self._holders.get(claim.room, {}):
+            holder = self._holders.get(claim.room, {}).get(claim.agent)
+            if holder is None or self._claims[holder].since < claim.since:
+                if holder is not None:
+                    self._drop(self._claims, holder)
                 self._put_claim(claim)
                 self._look(claim.room)
 

@@ -1,4 +1,5 @@
--- Put back wants (their number is ARGV[4]) and claims that are missing; an end that was lost, too.
+-- Put back wants (their number is ARGV[4]) and claims that are missing; an end that was lost, too. A claim takes
+-- the place of an older one: a failover brought that back from a time before it was released, or went further.
 local i = 5
 for _ = 1, tonumber(ARGV[4]) do
   local want = want_at(i)
@@ -17,10 +18,14 @@ for _ = 1, tonumber(ARGV[4]) do
   end
 end
 while i < #ARGV do
-  local job_id, room, agent, body = ARGV[i], ARGV[i + 1], ARGV[i + 2], ARGV[i + 3]
-  i = i + 4
-  if redis.call('HEXISTS', P .. 'claims', job_id) == 0
-    and redis.call('HEXISTS', P .. 'holders:' .. room, agent) == 0 then
+  local job_id, room, agent, since, body = ARGV[i], ARGV[i + 1], ARGV[i + 2], ARGV[i + 3], ARGV[i + 4]
+  i = i + 5
+  local holder = redis.call('HGET', P .. 'holders:' .. room, agent)
+  local held = holder and redis.call('HGET', P .. 'claims', holder)
+  if not held or cjson.decode(held).since < tonumber(since) then
+    if holder then
+      redis.call('HDEL', P .. 'claims', holder)
+    end
     put_claim(job_id, room, agent, body)
     look(room)
   end

@@ -237,7 +237,7 @@ def deafness_ignored(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def every_end_is_a_death(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(keeper_jobs, "how_it_ended", lambda claim, event, after_pause=False: End.DIED)
+    monkeypatch.setattr(keeper_jobs, "how_it_ended", lambda claim, event, told_at, after_pause=False: End.DIED)
 
 
 def no_resync(monkeypatch: pytest.MonkeyPatch) -> None:
