@@ -4,6 +4,7 @@ its memory, and once in a while. Ends jobs whose room was given to another; tell
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 
 import anyio
@@ -43,6 +44,7 @@ class Audit:
         self._doubt = anyio.Event()
         self._rolled_back = False
         """The store may have brought back claims that were released."""
+        self._tell_lost, self._lost = anyio.create_memory_object_stream[str](math.inf)
 
     def hurry(self) -> None:
         """This replica may have been given up: look at once."""
@@ -50,6 +52,11 @@ class Audit:
 
     async def run(self) -> None:
         """Audit until cancelled."""
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(self._cut_unsure, name="keeper-audit-unsure")
+            tasks.start_soon(self._audit, name="keeper-audit")
+
+    async def _audit(self) -> None:
         while True:
             with anyio.move_on_after(INTERVAL):
                 await self._doubt.wait()
@@ -82,9 +89,19 @@ class Audit:
         """A job that has lost LiveKit while the store is out of reach: it may come back into a room that was
         given to another meanwhile, and nobody here could tell."""
         if event.kind is JobEventKind.RECONNECTING and self._fleet.cut_off:
-            log.warning("job_cut", livekit_job=event.job_id, why="neither the store nor LiveKit is reachable")
-            self._metrics.jobs_cut.labels("unsure").inc()
-            self._workers.end(event.job_id, kill=True)
+            self._tell_lost.send_nowait(event.job_id)
+
+    async def _cut_unsure(self) -> None:
+        """Ask the store once more: after a pause it is there, and only our heartbeat is old."""
+        async for job_id in self._lost:
+            try:
+                await self._store.claim_of(job_id)
+                self.hurry()
+            except StoreUnavailable:
+                why = "neither the store nor LiveKit is reachable"
+                log.warning("job_cut", livekit_job=job_id, why=why)
+                self._metrics.jobs_cut.labels("unsure").inc()
+                self._workers.end(job_id, kill=True)
 
     async def _end_unclaimed(self) -> None:
         suspects = [job_id for job_id in self._workers.inside() if await self._unclaimed(job_id)]
