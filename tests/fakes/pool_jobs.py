@@ -34,6 +34,8 @@ class FakeJob:
     """Its process stands still."""
     pauses: int = 0
     """How often it stood still."""
+    pauses_before: int = 0
+    """How often it had stood still when the gate confirmed its claim."""
     stubborn: bool = False
     """Its entrypoint swallows every request to end (fact 9): only a kill ends it."""
     connection: Connection | None = None
