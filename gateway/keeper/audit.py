@@ -20,6 +20,8 @@ from pool.ports import JobEvent, JobEventKind, Workers
 log = structlog.get_logger(__name__)
 
 INTERVAL = 10.0
+AT_ONCE = 100
+"""Jobs that are looked up in each interval, in turn: more than most machines have. In doubt: all."""
 STORE_RETRY = 0.5
 
 
@@ -42,6 +44,8 @@ class Audit:
         self._metrics = metrics
         self._clock = clock
         self._doubt = anyio.Event()
+        self._next = 0
+        """Whose turn it is."""
         self._rolled_back = False
         """The store may have brought back claims that were released."""
         self._tell_lost, self._lost = anyio.create_memory_object_stream[str](math.inf)
@@ -60,12 +64,12 @@ class Audit:
         while True:
             with anyio.move_on_after(INTERVAL):
                 await self._doubt.wait()
-            self._doubt = anyio.Event()
+            doubted, self._doubt = self._doubt.is_set(), anyio.Event()
             self._wants.forget_ended(self._clock())
             if self._fleet.follows:  # not before: should the store come back empty, nobody else knows them
                 self._wants.keep_lately(self._clock())
             try:
-                await self._end_unclaimed()
+                await self._end_unclaimed(list(self._workers.inside()) if doubted else self._in_turn())
                 await self._give_up_jobless()
             except StoreUnavailable:
                 await anyio.sleep(STORE_RETRY)
@@ -103,8 +107,14 @@ class Audit:
                 self._metrics.jobs_cut.labels("unsure").inc()
                 self._workers.end(job_id, kill=True)
 
-    async def _end_unclaimed(self) -> None:
-        suspects = [job_id for job_id in self._workers.inside() if await self._unclaimed(job_id)]
+    def _in_turn(self) -> list[str]:
+        jobs = list(self._workers.inside())
+        begin = self._next % max(1, len(jobs))
+        self._next = begin + AT_ONCE
+        return [*jobs[begin:], *jobs[:begin]][:AT_ONCE]
+
+    async def _end_unclaimed(self, jobs: list[str]) -> None:
+        suspects = [job_id for job_id in jobs if await self._unclaimed(job_id)]
         if not suspects:
             return
         await self._fleet.next_beat()  # should the store have lost the claims, they are back by then
