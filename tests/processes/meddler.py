@@ -72,7 +72,8 @@ class Meddler:
         assert task is not None
         self._connections.add(task)
         try:
-            with contextlib.suppress(ConnectionError, asyncio.IncompleteReadError):
+            # Cancelled at the end only: a server's own callback would report it as a fault.
+            with contextlib.suppress(ConnectionError, asyncio.IncompleteReadError, asyncio.CancelledError):
                 upstream = await asyncio.open_connection("127.0.0.1", self._upstream_port, limit=LIMIT)
                 try:
                     await self._talk(reader, writer, *upstream)

@@ -63,6 +63,8 @@ class Record:
         """The SIDs of each room's name, in the order of their appearance."""
         self.blindness: list[tuple[float, float]] = []
         """When LiveKit did not answer: from, until. Nothing is concluded about these times."""
+        self.looked = 0.0
+        """When the last look began that LiveKit answered."""
         self._blind_since: float | None = None
         self._changed = asyncio.Event()
 
@@ -118,11 +120,16 @@ class Record:
                 await self._changed.wait()
         return self.now(room)
 
-    async def wait_working(self, room: str, *, other_than: Sequence[str] = (), timeout: float) -> Sample:
-        """Until somebody can talk to an agent that is none of `other_than`; TimeoutError."""
-        return await self.wait(
-            room, lambda s: any(a.identity not in other_than for a in s.working()), timeout=timeout
-        )
+    async def wait_working(
+        self, room: str, *, other_than: Sequence[str] = (), since: float = 0.0, timeout: float
+    ) -> Sample:
+        """Until somebody can talk to an agent that is none of `other_than`, by a look that began after
+        `since`: what is known from before a fault tells nothing. TimeoutError."""
+
+        def works(sample: Sample) -> bool:
+            return self.looked > since and any(a.identity not in other_than for a in sample.working())
+
+        return await self.wait(room, works, timeout=timeout)
 
     async def wait_until_blind(self, *, timeout: float) -> None:
         async with asyncio.timeout(timeout):
@@ -145,6 +152,8 @@ class Record:
                     self.rooms.setdefault(room, []).append(sid)
                 there = tuple(Agent(i, name, active, n, Life(life)) for i, name, active, n, life in agents)
                 self.samples.setdefault(sid, []).append(Sample(at, there, people))
+            case {"looked": began}:
+                self.looked = began
             case {"blind": True}:
                 self._blind_since = at
             case {"blind": False} if self._blind_since is not None:

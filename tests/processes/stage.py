@@ -107,10 +107,11 @@ class Stage:
 
     async def join(self, room: str, node: int = 0) -> Person:
         """A person joins, or comes back under the same identity."""
-        person = self.people.get(room)
-        if person is None:
-            person = self.people[room] = Person(self.nodes[node].url, KEY, SECRET, room)
-        await person.leave()
+        former = self.people.get(room)
+        if former is not None:
+            await former.leave()
+        identity = former.identity if former else ""
+        person = self.people[room] = Person(self.nodes[node].url, KEY, SECRET, room, identity)
         await person.join()
         return person
 
@@ -173,7 +174,10 @@ class Stage:
         """Measure from `since` until an agent other than `former` works there; later than `limit`: I2."""
         try:
             sample = await self.record.wait_working(
-                room, other_than=tuple(former), timeout=max(0.1, limit - (time.monotonic() - since))
+                room,
+                other_than=tuple(former),
+                since=since,
+                timeout=max(0.1, limit - (time.monotonic() - since)),
             )
         except TimeoutError:
             self.outcome.violate("I2", f"no agent {limit:g} s after the fault. {self.record.describe(room)}")

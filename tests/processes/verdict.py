@@ -92,16 +92,18 @@ class Said:
 
 
 def lies(said: Sequence[Said], samples: Sequence[Sample], *, patience: float) -> list[Said]:
-    """`joined`, while for `patience` seconds before no agent worked there under that identity (I7).
+    """`joined`, while for `patience` seconds before no agent lived there under that identity (I7).
 
+    One that publishes nothing yet is in the room all the same: an agent without a session is open then.
     What LiveKit did not tell the witness cannot be held against anybody: the caller leaves such times out.
     """
-    return [s for s in said if s.state == "joined" and not _worked(s, samples, patience)]
+    return [s for s in said if s.state == "joined" and not _lived(s, samples, patience)]
 
 
-def _worked(said: Said, samples: Sequence[Sample], patience: float) -> bool:
+def _lived(said: Said, samples: Sequence[Sample], patience: float) -> bool:
     return any(
         agent.identity == said.identity and sample.at <= said.at + LISTING and end >= said.at - patience
         for sample, end in with_ends(samples, said.at + LISTING)
-        for agent in sample.working()
+        for agent in sample.agents
+        if agent.life in (Life.RUNS, Life.UNKNOWN)
     )

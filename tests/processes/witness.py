@@ -56,6 +56,7 @@ class Witness:
                 await asyncio.sleep(due - time.monotonic())
 
     async def _look(self, livekit: api.LiveKitAPI) -> bool:
+        began = time.monotonic()
         try:
             rooms = (await livekit.room.list_rooms(api.ListRoomsRequest())).rooms
             watched = [room for room in rooms if room.name.startswith(self._prefix)]
@@ -67,6 +68,7 @@ class Witness:
         for sid in self._last.keys() - {room.sid for room in watched}:
             del self._last[sid]
             tell({"over": sid})
+        tell({"looked": began})
         return True
 
     async def _look_into(self, livekit: api.LiveKitAPI, name: str, sid: str) -> None:

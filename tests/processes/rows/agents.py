@@ -16,7 +16,7 @@ from tests.processes.table import row
 GIVE_UP = 40
 
 
-@row("stubborn", "an agent that swallows CancelledError is restarted and stopped", n=10, bounded=2)
+@row("stubborn", "an agent that swallows CancelledError is restarted and stopped", n=3, bounded=1)
 async def stubborn(outcome: Outcome) -> None:
     """Another one comes when it has left; after a stop its process is gone."""
     async with stage(Setup(module="stubborn"), outcome) as here:
@@ -38,7 +38,7 @@ async def stubborn(outcome: Outcome) -> None:
             await here.end(room)
 
 
-@row("crash-loop", "an agent that raises each time in one room, beside healthy rooms", n=3, bounded=1)
+@row("crash-loop", "an agent that raises each time in one room, beside healthy rooms", n=2)
 async def crash_loop(outcome: Outcome) -> None:
     """It backs off and gives up at the deadline; the other rooms keep theirs, and new ones are served."""
     env = {"ROOMKEEPER_GIVE_UP_AFTER": str(GIVE_UP)}
@@ -69,7 +69,7 @@ def _arrivals(here: Stage, room: str) -> int:
     return len({agent.identity for sample, _ in here.record.history(room) for agent in sample.agents})
 
 
-@row("blocking-request", "the user's on_request blocks its replica's event loop for 5 s", n=6, bounded=1)
+@row("blocking-request", "the user's on_request blocks its replica's event loop for 5 s", n=6)
 async def blocking_request(outcome: Outcome) -> None:
     """Its heartbeat stops, its agents answer when asked: nobody loses one. The room is served in the end."""
     env = {"PONDER": "5", "PONDER_BLOCKS": "1"}
@@ -88,9 +88,7 @@ async def blocking_request(outcome: Outcome) -> None:
             await here.end(blocking)
 
 
-@row(
-    "dead-name-200", "200 rooms that want a name nobody serves, beside a name that is served", n=40, bounded=8
-)
+@row("dead-name-200", "200 rooms that want a name nobody serves, beside a name that is served", n=30)
 async def dead_name(outcome: Outcome) -> None:
     """The healthy name's p99 stays within 1.5 times what it was alone (fact 83)."""
     async with stage(Setup(watched="alive"), outcome) as here:

@@ -14,7 +14,7 @@ WORKER = "/agent"
 """The path at which LiveKit takes workers."""
 
 
-@row("full-30", "all workers full for 30 s, then a slot frees", n=6, bounded=1, limit=5)
+@row("full-30", "all workers full for 30 s, then a slot frees", n=4, limit=5)
 async def full(outcome: Outcome) -> None:
     """Who waits has a place in line, and is served in that order as soon as slots free."""
     async with stage(Setup(slots=2), outcome) as here:
@@ -35,7 +35,7 @@ async def full(outcome: Outcome) -> None:
             await asyncio.gather(*(here.end(room) for room in waiting))
 
 
-@row("no-worker-60", "no worker is registered for 60 s: rooms wait", n=3, limit=20)
+@row("no-worker-60", "no worker is registered for 60 s: rooms wait", n=2, limit=20)
 async def no_worker(outcome: Outcome) -> None:
     """The line is held while nobody can serve it; the worker's own back-off is up to 10 s (fact 64)."""
     async with stage(Setup(slots=4, meddled=True), outcome) as here:
@@ -56,7 +56,7 @@ async def no_worker(outcome: Outcome) -> None:
             await asyncio.gather(*(here.end(room) for room in rooms))
 
 
-@row("slow-request", "the user's on_request takes 2 s (LiveKit waits for 3)", n=20, bounded=3, limit=10)
+@row("slow-request", "the user's on_request takes 2 s (LiveKit waits for 3)", n=12, limit=10)
 async def slow_request(outcome: Outcome) -> None:
     await _one_after_the_other(outcome, Setup(module="ponderer", env={"PONDER": "2"}))
 
@@ -76,8 +76,7 @@ async def _one_after_the_other(outcome: Outcome, setup: Setup) -> None:
 @row(
     "frozen-worker",
     "12 requests while one of two workers is frozen (stock loses half: fact 74)",
-    n=5,
-    bounded=1,
+    n=4,
 )
 async def frozen_worker(outcome: Outcome) -> None:
     """Dispatches that went to the frozen one are made again until the healthy one gets them."""

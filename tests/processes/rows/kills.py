@@ -12,7 +12,7 @@ from tests.processes.stage import Setup, stage
 from tests.processes.table import row
 
 
-@row("kill-job", "kill -9 of a job process", n=100, bounded=8, limit=5)
+@row("kill-job", "kill -9 of a job process", n=60, bounded=8, limit=5)
 async def kill_job(outcome: Outcome) -> None:
     """A killed agent is replaced at once; the person stays in the room."""
     async with stage(Setup(slots=4), outcome) as here:
@@ -27,7 +27,7 @@ async def kill_job(outcome: Outcome) -> None:
 
 
 @row(
-    "kill-gateway", "kill -9 of the only gateway, worker pool and all; started again at once", n=20, bounded=2
+    "kill-gateway", "kill -9 of the only gateway, worker pool and all; started again at once", n=12, bounded=1
 )
 async def kill_gateway(outcome: Outcome) -> None:
     """What was wanted is in the store: the next process serves it without being asked."""
@@ -42,7 +42,7 @@ async def kill_gateway(outcome: Outcome) -> None:
         await here.calm(rooms)
 
 
-@row("kill-replica", "kill -9 of one of three replicas", n=20, bounded=2, limit=10)
+@row("kill-replica", "kill -9 of one of three replicas", n=16, bounded=1, limit=10)
 async def kill_replica(outcome: Outcome) -> None:
     """The heartbeat lapses, the ghosts are removed, the others take the rooms. Then it is started again."""
     async with stage(Setup(replicas=3, slots=4, redis=True), outcome) as here:

@@ -15,7 +15,7 @@ themselves are waited for 12."""
 
 
 @row(
-    "livekit-down-5", "livekit-server killed, back after 5 s; people reconnect by themselves", n=10, bounded=1
+    "livekit-down-5", "livekit-server killed, back after 5 s; people reconnect by themselves", n=8, bounded=1
 )
 async def down_short(outcome: Outcome) -> None:
     """Agents and people come back by themselves (fact 80): the same agents, not others beside them."""
@@ -29,12 +29,12 @@ async def down_short(outcome: Outcome) -> None:
             outcome.add("agents_replaced", here.cut(rooms, before))
 
 
-@row("livekit-down-60", "the same, 60 s; people load the page again", n=3)
+@row("livekit-down-60", "the same, 60 s; people load the page again", n=2)
 async def down_long(outcome: Outcome) -> None:
     await _down_for_long(outcome, 60.0)
 
 
-@row("livekit-down-180", "the same, 180 s", n=2)
+@row("livekit-down-180", "the same, 180 s", n=1)
 async def down_very_long(outcome: Outcome) -> None:
     await _down_for_long(outcome, 180.0)
 

@@ -16,7 +16,7 @@ from tests.processes.toxiproxy import Link
 WIRED = Setup(slots=4, proxied=frozenset({"livekit"}))
 
 
-@row("network-slow", "500 ms latency between gateway and LiveKit", n=15, bounded=2, limit=15)
+@row("network-slow", "500 ms latency between gateway and LiveKit", n=10, limit=15)
 async def slow(outcome: Outcome) -> None:
     await _served(outcome, lambda link: link.slow(500))
 
@@ -25,7 +25,6 @@ async def slow(outcome: Outcome) -> None:
     "network-resets",
     "5 % of the connections between gateway and LiveKit are reset",
     n=30,
-    bounded=4,
     limit=15,
 )
 async def resets(outcome: Outcome) -> None:
@@ -53,8 +52,7 @@ async def _served(outcome: Outcome, fault: Callable[[Link], Awaitable[None]]) ->
 @row(
     "network-half-open",
     "connections to LiveKit stay open and carry nothing for 20 s",
-    n=5,
-    bounded=1,
+    n=4,
     limit=30,
 )
 async def half_open(outcome: Outcome) -> None:

@@ -16,22 +16,22 @@ AFTER_THAW = 8.0
 THREE = Setup(replicas=3, slots=4, redis=True)
 
 
-@row("freeze-5", "SIGSTOP of one of three replicas with its jobs, 5 s", n=10, bounded=1, limit=15)
+@row("freeze-5", "SIGSTOP of one of three replicas with its jobs, 5 s", n=6, bounded=1, limit=15)
 async def freeze_short(outcome: Outcome) -> None:
     await _freeze(outcome, 5.0)
 
 
-@row("freeze-30", "the same, 30 s", n=5, limit=15)
+@row("freeze-30", "the same, 30 s", n=4, limit=15)
 async def freeze_long(outcome: Outcome) -> None:
     await _freeze(outcome, 30.0)
 
 
-@row("freeze-gateway-5", "SIGSTOP of one gateway alone, 5 s: its agents go on talking", n=10, limit=1)
+@row("freeze-gateway-5", "SIGSTOP of one gateway alone, 5 s: its agents go on talking", n=6, limit=1)
 async def freeze_gateway_short(outcome: Outcome) -> None:
     await _freeze_gateway(outcome, 5.0)
 
 
-@row("freeze-gateway-30", "the same, 30 s", n=5, bounded=1, limit=1)
+@row("freeze-gateway-30", "the same, 30 s", n=3, limit=1)
 async def freeze_gateway_long(outcome: Outcome) -> None:
     await _freeze_gateway(outcome, 30.0)
 

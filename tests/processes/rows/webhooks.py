@@ -19,7 +19,6 @@ RESYNC = 10.0
     "webhooks-doubled",
     "10,000 old webhooks again, shuffled, and 30 % of the new ones doubled",
     n=10_000,
-    bounded=2_000,
 )
 async def doubled(outcome: Outcome) -> None:
     """Rooms with a past (people who came back, agents that died, rooms that ended) hear all of it again."""
@@ -50,12 +49,12 @@ async def doubled(outcome: Outcome) -> None:
             outcome.violate("I4", f"the room that ended has an agent: {here.record.describe(ended[0])}")
 
 
-@row("webhooks-half", "half of all webhooks lost", n=8, bounded=1)
+@row("webhooks-half", "half of all webhooks lost", n=6)
 async def half(outcome: Outcome) -> None:
     await _lost(outcome, 0.5)
 
 
-@row("webhooks-none", "all webhooks lost", n=8, bounded=1)
+@row("webhooks-none", "all webhooks lost", n=6, bounded=1)
 async def none(outcome: Outcome) -> None:
     await _lost(outcome, 1.0)
 
