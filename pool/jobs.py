@@ -61,6 +61,7 @@ class Jobs:
         tasks: Tasks,
         enter_timeout: float,
         end_timeout: float,
+        finish_timeout: float,
     ) -> None:
         self._gate = gate
         self._tell = tell
@@ -68,6 +69,7 @@ class Jobs:
         self._tasks = tasks
         self._enter_timeout = enter_timeout
         self._end_timeout = end_timeout
+        self._finish_timeout = finish_timeout
         self._pending: dict[str, Job] = {}
         self._running: dict[str, Job] = {}
         self._exiting: dict[str, Job] = {}
@@ -189,7 +191,9 @@ class Jobs:
             log.warning("job_report_of_unknown_job", job=report.job_id, kind=report.kind, pid=wire.pid)
             return
         job.wire = wire
-        job.left = job.left or report.kind is JobEventKind.LEFT
+        if report.kind is JobEventKind.LEFT and not job.left:
+            job.left = True
+            self._later(job, self._finish_timeout, self._check_finished)
         log.info("job_" + report.kind.value, job=job.id, detail=report.detail)
         self._tell(JobEvent(job_id=job.id, kind=report.kind, detail=report.detail, pid=wire.pid))
         if report.kind is JobEventKind.ENTERED:
@@ -245,6 +249,9 @@ class Jobs:
     def _check_left(self, job: Job) -> None:
         if not job.left:
             self._kill(job, "did not leave in time")  # fact 9: it swallowed its cancellation
+
+    def _check_finished(self, job: Job) -> None:
+        self._kill(job, "did not finish in time")  # the same after it was put out: else it keeps its slot
 
     def _kill(self, job: Job, why: str) -> None:
         if job.process is not None and job.exit_code is None:

@@ -52,6 +52,7 @@ class Pool:
         listener: Listener,
         enter_timeout: float = 5.0,
         end_timeout: float = 30.0,
+        finish_timeout: float = 400.0,  # above 15 + 60 + 300 s, what the SDK itself allows (fact 86)
     ) -> None:
         self._target = target
         self._url = url
@@ -69,6 +70,7 @@ class Pool:
             tasks=self._tasks,
             enter_timeout=enter_timeout,
             end_timeout=end_timeout,
+            finish_timeout=finish_timeout,
         )
         self._server: AgentServer | None = None
         self._agent = default_agent_name

@@ -93,6 +93,7 @@ async def scene(pid: int) -> Scene:
         tasks=Tasks(),
         enter_timeout=30,
         end_timeout=30,
+        finish_timeout=30,
     )
     scene = Scene(jobs, events, Process(pid), Wire(jobs.heard, jobs.lost))
     jobs.process_started(scene.process)

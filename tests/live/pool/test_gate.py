@@ -7,6 +7,7 @@ import signal
 
 import psutil
 import pytest
+from livekit import api
 
 from pool.ports import JobEventKind as Kind
 from pool.ports import Offer, Verdict
@@ -117,6 +118,21 @@ async def test_an_agent_that_swallows_its_cancellation_is_ended_by_force(
         await stage.keeper.event(room, Kind.OPEN)
         stage.pool.end(stage.keeper.job_in(room))
         assert (await stage.keeper.event(room, Kind.EXITED, timeout=3)).detail == "-9"
+
+
+async def test_an_agent_that_was_put_out_and_never_finishes_gives_its_slot_back(
+    livekit_server: LiveKitServer,
+) -> None:
+    """Removed from its room, a job that swallows its cancellation is killed when its time is up (fact 86)."""
+    async with running(livekit_server, "tests.live.agents.stubborn", slots=1, finish_timeout=0.5) as stage:
+        room = await stage.dispatch()
+        job = (await stage.keeper.event(room, Kind.OPEN)).job_id
+        await stage.api.room.remove_participant(
+            api.RoomParticipantIdentity(room=room, identity=f"agent-{job}")
+        )
+        await stage.keeper.event(room, Kind.LEFT)
+        assert (await stage.keeper.event(room, Kind.EXITED, timeout=3)).detail == "-9"
+        await stage.warm(1)
 
 
 async def test_a_kill_ends_a_stopped_job(livekit_server: LiveKitServer) -> None:
