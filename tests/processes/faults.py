@@ -33,6 +33,7 @@ async def play(row: Row, n: int) -> Outcome:
         await row.play(outcome)
     except Exception:  # noqa: BLE001  (a row's root: the other rows go on, and this one says so)
         outcome.violate("failed", traceback.format_exc())
+    outcome.healed_within(row.limit)
     outcome.seconds = time.monotonic() - began
     return outcome
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections import Counter
 from collections.abc import Sequence
@@ -44,6 +45,11 @@ class Outcome:
     def set(self, figure: str, value: float) -> None:
         self.figures[figure] = value
 
+    def healed_within(self, limit: float) -> None:
+        """The promise of the row: seconds to heal at p99."""
+        if self.heals and percentile(self.heals, 0.99) > limit:
+            self.violate("I2", f"p99 {percentile(self.heals, 0.99):.1f} s, and {limit:g} s were promised")
+
     def keep_log(self, name: str, text: str) -> None:
         self._write(f"{name}.log", text)
 
@@ -80,6 +86,12 @@ class Outcome:
         self.log.mkdir(parents=True, exist_ok=True)
         with (self.log / name).open("a") as file:
             file.write(text)
+
+
+def percentile(values: Sequence[float], share: float) -> float:
+    """The nearest-rank percentile."""
+    ordered = sorted(values)
+    return ordered[max(0, math.ceil(share * len(ordered)) - 1)]
 
 
 def _at(sample: Sample) -> float:

@@ -26,12 +26,12 @@ async def freeze_long(outcome: Outcome) -> None:
     await _freeze(outcome, 30.0)
 
 
-@row("freeze-gateway-5", "SIGSTOP of one gateway alone, 5 s: its agents go on talking", n=6, limit=1)
+@row("freeze-gateway-5", "SIGSTOP of one gateway alone, 5 s: its agents go on talking", n=6)
 async def freeze_gateway_short(outcome: Outcome) -> None:
     await _freeze_gateway(outcome, 5.0)
 
 
-@row("freeze-gateway-30", "the same, 30 s", n=3, limit=1)
+@row("freeze-gateway-30", "the same, 30 s", n=3)
 async def freeze_gateway_long(outcome: Outcome) -> None:
     await _freeze_gateway(outcome, 30.0)
 
