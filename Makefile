@@ -13,7 +13,8 @@ BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help run install livekit-server toxiproxy test lint test-unit test-contract test-live test-processes \
+.PHONY: help run install livekit-server toxiproxy test lint simulate mutations \
+	test-unit test-simulation test-contract test-live test-processes \
 	faults live-full bench clean
 
 help: ## What can be made
@@ -51,7 +52,14 @@ toxiproxy: ## The same for toxiproxy-server, which the processes tier puts betwe
 		mv .tools/server .tools/toxiproxy-server; }
 
 test: $(INSTALLED) ## Lint, then every tier; the last line is the sum
-	@$(BIN)/python -m tests.tiers lint unit contract live processes
+	@$(BIN)/python -m tests.tiers lint unit simulation contract live processes
+
+simulate: $(INSTALLED) ## make simulate SEEDS=10000 [FIRST=1] | SEED=7 | HISTORY=file: the keeper under seeded faults
+	@$(BIN)/python -m tests.simulation --seeds $(or $(SEEDS),1000) --first $(or $(FIRST),1) \
+		$(if $(SEED),--seed $(SEED)) $(if $(HISTORY),--history $(HISTORY))
+
+mutations: $(INSTALLED) ## Each wall taken out once: the simulator must notice
+	@PYTHONHASHSEED=0 $(BIN)/python -m tests.simulation.mutations
 
 lint: $(INSTALLED) ## ruff, mypy --strict, and the arrows between the packages
 	$(BIN)/ruff check .
@@ -59,10 +67,11 @@ lint: $(INSTALLED) ## ruff, mypy --strict, and the arrows between the packages
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-test-unit test-contract test-live test-processes: test-%: $(INSTALLED)
+test-unit test-simulation test-contract test-live test-processes: test-%: $(INSTALLED)
 	@$(BIN)/python -m tests.tiers $*
 
 test-unit: ## Pure functions, wire formats, settings: nothing is real
+test-simulation: ## The keeper under virtual time: 2,000 seeded histories of faults, each wall taken out once
 test-contract: ## One suite over the fake and the real: LiveKit, the store
 test-live: ## livekit-server, worker processes, WebRTC clients: what a user sees
 test-processes: ## The fault table with few tries: replicas, redis-server, toxiproxy, kill -9, SIGSTOP

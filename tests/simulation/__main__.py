@@ -61,14 +61,18 @@ def _show(seed: int, broken: list[str], seconds: float) -> None:
     OUT.mkdir(parents=True, exist_ok=True)
     path = OUT / f"seed-{seed}.json"
     save(shortened, path)
-    print(f"\nseed {seed}: {'; '.join(broken)}\nshortened ({path.relative_to(OUT.parents[1])}):\n{shortened}\n")
+    print(
+        f"\nseed {seed}: {'; '.join(broken)}\nshortened ({path.relative_to(OUT.parents[1])}):\n{shortened}\n"
+    )
 
 
 def _sum_up(tally: Tally, first: int) -> None:
     healed = sorted(tally.healed_after) or [0.0]
     p99 = quantiles(healed, n=100)[98] if len(healed) > 1 else healed[0]
     print("faults injected:", ", ".join(f"{name} {n}" for name, n in sorted(tally.faults.items())))
-    print("allowed and counted:", ", ".join(f"{name} {n}" for name, n in sorted(tally.counts.items())) or "none")
+    print(
+        "allowed and counted:", ", ".join(f"{name} {n}" for name, n in sorted(tally.counts.items())) or "none"
+    )
     print(
         f"at rest after the last fault: p50 {healed[len(healed) // 2]:.1f} s, p99 {p99:.1f} s,"
         f" max {healed[-1]:.1f} s; longest overlap after a pause: {tally.longest_overlap:.2f} s"

@@ -23,7 +23,8 @@ EPOCH = 1_800_000_000.0
 
 
 class JumpClock(trio.abc.Clock):
-    """As trio's autojump clock, in half the turns of the loop: it jumps as soon as it is asked how long to wait.
+    """As trio's autojump clock, in half the turns of the loop: it jumps as soon as it is asked how long to
+    wait.
 
     Only for programs without threads and sockets.
     """

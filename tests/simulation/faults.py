@@ -40,5 +40,13 @@ class Faults:
         """Whether a fault of one of these kinds was at work in that time."""
         return any(s.kind in kinds and s.began <= ended and s.ended >= began for s in self._spells)
 
+    def lasting(self, moment: float, seconds: float, kinds: Collection[str]) -> bool:
+        """Whether a fault of one of these kinds was at work then, or soon after, and for so long."""
+        soon = moment + 1.0
+        return any(
+            s.kind in kinds and s.began <= soon and s.ended >= moment and s.ended - s.began >= seconds
+            for s in self._spells
+        )
+
     def of(self, kinds: Collection[str]) -> list[Spell]:
         return [s for s in self._spells if s.kind in kinds]

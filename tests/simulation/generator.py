@@ -1,4 +1,5 @@
-"""Draws a history from a seed: a few people and rooms, everyday life, and faults that like to come together."""
+"""Draws a history from a seed: a few people and rooms, everyday life, and faults that like to come
+together."""
 
 from __future__ import annotations
 

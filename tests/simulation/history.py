@@ -1,5 +1,5 @@
-"""A history: who does what at which time, and which faults happen. Pure data, readable, and independent of how
-it was drawn, so that it stays the same when the generator changes.
+"""A history: who does what at which time, and which faults happen. Pure data, readable, and independent of
+how it was drawn, so that it stays the same when the generator changes.
 """
 
 from __future__ import annotations

@@ -2,8 +2,10 @@
 who asked, who stopped, who ended on purpose, what stood still. Shares no code with the keeper.
 
 - I1: never two agents that live and do not stand still in one room. Where one of them was out of touch before
-  (it stood still, or its line or LiveKit was gone), two may meet: for 2 s, or until shortly after the last fault.
-- I3, I6: no agent that works is taken out of its room without a reason (a stop, a restart, a second agent, ...).
+  (it stood still, or its line or LiveKit was gone), two may meet: for 2 s, or until shortly after the last
+  fault.
+- I3, I6: no agent that works is taken out of its room without a reason (a stop, a restart, a second agent,
+  ...).
 - I4: no agent comes into the successor of a room that ended, on the strength of what was asked before.
 - I5: after an agent ended on purpose none comes until somebody asks.
 - I2 and I7 are judged when all faults are over: see `tests.simulation.verdict`.
@@ -15,8 +17,6 @@ from collections import Counter, defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-import anyio
-
 from gateway.livekit.webhooks import Event
 from tests.fakes.livekit import FakeLiveKit
 from tests.fakes.livekit_parts import Connection, Link
@@ -25,11 +25,16 @@ from tests.simulation.faults import Faults
 
 OVERLAP = 2.0
 """Seconds for which two agents may meet after one of them was out of touch (I1)."""
+PEOPLE_RETURN = 10.0
+"""Seconds after LiveKit's death in which nobody can be expected to be back."""
 RECOVERY = 12.0
 """Seconds after the last fault within which such a meeting is over when more was amiss: a lapsed lease (3 s),
 an election, a probe (2 s), the next resync."""
 
 MEMORY_LOSS = ("store-wiped", "store-failover")
+LAPSE = 2.0
+"""Seconds without the store after which others may take a replica for lapsed, with its heartbeats'
+distance."""
 OUT_OF_STORE = ("replica-frozen", "cut-off-store", "store-unreliable", "store-slow", "store-away")
 DEAFENING = (
     *MEMORY_LOSS,
@@ -203,13 +208,13 @@ class Observer:
         if found is None:
             return
         job, replica = found
-        again = connection in self.lives
+        before = self.lives.get(connection)
         life = Life(connection, job, replica, book.sid, self._clock(), self.outages, connection.silences)
-        if again:
-            life.silences = -1  # it was away: see `_out_of_touch`
         self.lives[connection] = life
-        if not again:
+        if before is None:
             self._judge_arrival(room, book, life)
+        else:
+            life.silences, life.came_at = -1, before.came_at  # it was away: see `_out_of_touch`
         book.served_since_cause = True
 
     # ---- judgements ---------------------------------------------------------------------------------
@@ -219,7 +224,7 @@ class Observer:
 
     def _out_of_touch(self, life: Life) -> bool:
         """Whether it stood still, or has been away from LiveKit since it came, or came back."""
-        stood_still = life.job is not None and life.job.pauses > 0
+        stood_still = life.job is not None and life.job.pauses > life.job.pauses_before
         return stood_still or life.connection.silences != life.silences or life.outages != self.outages
 
     def _count_agents(self, room: str) -> None:
@@ -250,7 +255,8 @@ class Observer:
             self.fail(f"I1: two agents in {room} for {self._clock() - began:.1f} s after a pause")
 
     def _forgotten(self, life: Life) -> bool:
-        """The store lost its memory, and just then the gateway of that agent was out of touch with the store."""
+        """The store lost its memory, and just then the gateway of that agent was out of touch with the
+        store."""
         return any(
             self.faults.between(loss.began - 2.0, loss.began + 8.0, OUT_OF_STORE)
             for loss in self.faults.of(MEMORY_LOSS)
@@ -258,20 +264,30 @@ class Observer:
         )
 
     def knowable(self, book: RoomBook) -> bool:
-        """Whether the keeper got to know that the agent ended on purpose: nothing was in the way of its telling,
-        and that was the last word."""
+        """Whether the keeper got to know that the agent ended on purpose: nothing was in the way of its
+        telling, and that was the last word."""
         at = book.finished_at
+        if self.faults.lasting(at, LAPSE, OUT_OF_STORE):
+            return False  # its gateway lapsed, and nobody else can tell an end from a death (fact 12)
         return book.finish_counts and not self.faults.between(at - 1.0, at + 2.0, DEAFENING)
 
     def _judge_arrival(self, room: str, book: RoomBook, life: Life) -> None:
         now = self._clock()
+        listed = [c for c in self._livekit.present(room) if c.agent and c is not life.connection]
+        if any(c.link is Link.GHOST for c in listed) and not self._out_of_touch(life):
+            self.fail(
+                f"I1: {life.connection.identity} came into {room} while {listed[0].identity} was listed"
+            )
         last = max((c.until for c in book.causes), default=-1.0)
         quiet = self.outage_at < book.ended_at
         by_policy = any(c.kind == "join" for c in book.causes) and self.outage_at > book.finished_at
         if book.finished_at > last and self.knowable(book) and not by_policy:
-            self.fail(f"I5: {life.connection.identity} came into {room}, unasked, after its agent had finished")
+            self.fail(
+                f"I5: {life.connection.identity} came into {room}, unasked, after its agent had finished"
+            )
         offered = life.job.offer.sid if life.job else life.sid
-        if offered != life.sid and quiet and 0 < book.ended_at < now - 1.0 and not life.connection.silences:
+        quiet = quiet and not self._out_of_touch(life)
+        if offered != life.sid and quiet and 0 < book.ended_at < now - 1.0:
             self.fail(f"I4: {life.connection.identity} came into {life.sid}, and was for {offered}")
         if last < book.ended_at and book.served_since_cause and quiet:
             self.fail(f"I4: {life.connection.identity} came into {room} anew, and nobody had asked there")
@@ -279,7 +295,7 @@ class Observer:
     def ends(self, job: FakeJob, how: str) -> None:
         """The keeper ends a job, or has its participant removed: is there a reason?"""
         life = self.lives.get(job.connection) if job.connection is not None else None
-        if life is None or life.dismissed or not job.working or job.frozen:
+        if life is None or life.dismissed or job.frozen or not (job.working or self._on_its_way_back(job)):
             return
         life.dismissed = True
         room = job.offer.room
@@ -288,19 +304,27 @@ class Observer:
         else:
             self.counts[f"calls cut: {reason}"] += 1
 
+    @staticmethod
+    def _on_its_way_back(job: FakeJob) -> bool:
+        """LiveKit has died under it, and it will return by itself (fact 80)."""
+        away = job.connection is not None and job.connection.link is Link.RETURNING
+        return away and job.open and not job.deaf and not job.exited
+
     def _reason(self, room: str, book: RoomBook, life: Life) -> str | None:
         born = life.came_at - 10.0
-        if self._out_of_touch(life) or life.connection.frozen:
+        own = life.connection.silences > max(0, life.silences) or life.job is None or life.job.pauses
+        if own or life.connection.frozen:
             return "it was out of touch"
+        if self.outage_at > life.came_at and self.faults.between(self.outage_at, self._clock(), OUT_OF_STORE):
+            return "LiveKit and the store were gone at once"
         if len([c for c in self._livekit.present(room) if c.agent]) > 1:
             return "there were two"
         if any(c.until > born for c in [*book.stops, *(c for c in book.causes if c.kind == "restart")]):
             return "a stop or a restart"
         if book.finished_at > born or (book.ended_at > born and life.sid != book.sid):
             return "the room, or an agent before, ended"
-        if not self.people(room):
+        if not self.people(room) and self.outage_at < self._clock() - PEOPLE_RETURN:
             return "nobody was there"
         if self._forgotten(life):
             return "the store forgot it while its gateway could not tell again"
         return None
-

@@ -1,4 +1,5 @@
-"""Plays one history and prints everything that happens in it: steps, LiveKit's events, what the keepers log."""
+"""Plays one history and prints everything that happens in it: steps, LiveKit's events, what the keepers
+log."""
 
 from __future__ import annotations
 
@@ -26,7 +27,9 @@ def _watch(scene: Scene) -> None:
     def hear(event: Event) -> None:
         who = event.participant
         words = "" if who is None else f"{who.identity} {who.disconnect_reason}"
-        print(f"{trio.current_time():8.3f}   livekit: {event.event} {event.room.name} {event.room.sid} {words}")
+        print(
+            f"{trio.current_time():8.3f}   livekit: {event.event} {event.room.name} {event.room.sid} {words}"
+        )
 
     scene.livekit.on_event.append(hear)
 

@@ -1,5 +1,5 @@
-"""One simulated gateway: the real keeper, a fake pool, its lines to LiveKit and the store; and what can happen
-to it as a process: killed, ended, stopped, cut off.
+"""One simulated gateway: the real keeper, a fake pool, its lines to LiveKit and the store; and what can
+happen to it as a process: killed, ended, stopped, cut off.
 """
 
 from __future__ import annotations
@@ -35,7 +35,13 @@ class Replica:
     """A place where gateway processes run, one after the other."""
 
     def __init__(
-        self, number: int, livekit: FakeLiveKit, store: MemoryStore, settings: KeeperSettings, slots: int, seed: int
+        self,
+        number: int,
+        livekit: FakeLiveKit,
+        store: MemoryStore,
+        settings: KeeperSettings,
+        slots: int,
+        seed: int,
     ) -> None:
         self.number = number
         self.slots = slots

@@ -1,14 +1,15 @@
-"""The stage of a history: one LiveKit, one store, some replicas, clients, and webhooks on their way. Offers what
-steps are made of; draws nothing but latencies and who gets what.
+"""The stage of a history: one LiveKit, one store, some replicas, clients, and webhooks on their way. Offers
+what steps are made of; draws nothing but latencies and who gets what.
 """
 
 from __future__ import annotations
 
 import random
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Coroutine
+from contextlib import asynccontextmanager, suppress
 from dataclasses import replace
 from functools import partial
+from typing import Any
 
 import anyio
 from anyio.abc import TaskGroup
@@ -21,7 +22,7 @@ from gateway.livekit.webhooks import Event
 from gateway.settings import KeeperSettings
 from tests.fakes.livekit import FakeLiveKit
 from tests.fakes.livekit_parts import Call, Connection, Fault, Link
-from tests.fakes.pool_jobs import FakeJob, Frozen
+from tests.fakes.pool_jobs import FakeJob
 from tests.fakes.store import MemoryStore
 from tests.simulation.clock import wall_clock
 from tests.simulation.history import History
@@ -100,7 +101,7 @@ class Scene:
         if not replica.up:
             self._tasks.start_soon(replica.run)
 
-    def spawn(self, work: Callable[[], Awaitable[None]]) -> None:
+    def spawn(self, work: Callable[[], Coroutine[Any, Any, None]]) -> None:
         self._tasks.start_soon(work)
 
     def replica(self, number: int) -> Replica:
@@ -195,10 +196,8 @@ class Scene:
         expires = wall_clock() + 3600.0
         cause = self.observer.asked(room, "invitation")
         cause.refused = True  # it calls for an agent only once its guest is there: nothing is certain
-        try:
+        with suppress(StoreUnavailable):
             await keeper.invite(Invitation(room=room, identity=who, agent=AGENT, expires_at=expires))
-        except StoreUnavailable:
-            pass
 
     # ---- webhooks, and LiveKit's API -----------------------------------------------------------------
 

@@ -12,7 +12,8 @@ from tests.simulation.play import play
 
 
 def shrink(history: History, broken: list[str], within: float = 60.0) -> History:
-    """A history with fewer steps that still breaks what the first one broke. `within`: seconds of real time."""
+    """A history with fewer steps that still breaks what the first one broke. `within`: seconds of real
+    time."""
     promise = _promise(broken)
     deadline = time.monotonic() + within
     while (shorter := _one_shorter(history, promise, deadline)) is not None:
@@ -31,7 +32,8 @@ def _one_shorter(history: History, promise: str, deadline: float) -> History | N
 
 
 def _candidates(history: History) -> Iterator[History]:
-    """Simpler ones: without one half of the steps, without one step, with fewer replicas, with shorter faults."""
+    """Simpler ones: without one half of the steps, without one step, with fewer replicas, with shorter
+    faults."""
     steps = list(history.steps)
     if len(steps) > 3:
         middle = len(steps) // 2

@@ -1,5 +1,5 @@
-"""Whether a scene has come to rest as it should, once all faults are over (I2, I7): every room has what the last
-word about it calls for, what the API says is true, and nothing is left over.
+"""Whether a scene has come to rest as it should, once all faults are over (I2, I7): every room has what the
+last word about it calls for, what the API says is true, and nothing is left over.
 """
 
 from __future__ import annotations

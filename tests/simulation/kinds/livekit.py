@@ -10,7 +10,15 @@ from tests.simulation.history import Step
 from tests.simulation.kinds.kind import Fields, Kind, Stage, seconds, some_replica
 from tests.simulation.scene import Scene
 
-METHODS = ("CreateDispatch", "CreateRoom", "ListRooms", "ListParticipants", "RemoveParticipant", "PerformRpc", "")
+METHODS = (
+    "CreateDispatch",
+    "CreateRoom",
+    "ListRooms",
+    "ListParticipants",
+    "RemoveParticipant",
+    "PerformRpc",
+    "",
+)
 """The calls that the keeper makes; "" for all of them."""
 
 

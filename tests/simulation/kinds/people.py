@@ -20,7 +20,7 @@ def _invite(rng: random.Random, stage: Stage) -> Fields:
 
 
 def _blip(rng: random.Random, stage: Stage) -> Fields:
-    return {**some_person(rng, stage), "amount": seconds(rng, 0.1, 30.0)}
+    return {**some_person(rng, stage), "lasts": seconds(rng, 0.1, 30.0)}
 
 
 def join(scene: Scene, step: Step) -> None:
@@ -39,9 +39,9 @@ def crash(scene: Scene, step: Step) -> None:
 
 
 def blip(scene: Scene, step: Step) -> None:
-    """They go, and are back `amount` seconds later."""
+    """They go, and are back after a while."""
     leave(scene, step)
-    scene.later(step.amount, partial(scene.join, step.room, step.who))
+    scene.later(step.lasts, partial(scene.join, step.room, step.who))
 
 
 def ask(scene: Scene, step: Step) -> None:

@@ -44,7 +44,8 @@ def slow(scene: Scene, step: Step) -> None:
 
 
 def failover(scene: Scene, step: Step) -> None:
-    """Another server takes over; what was written in the last `amount` seconds is lost, though acknowledged."""
+    """Another server takes over; what was written in the last `amount` seconds is lost, though
+    acknowledged."""
     scene.store.lose(step.amount)
     scene.blow()
 
