@@ -141,6 +141,9 @@ class Stage:
                 await livekit.room.delete_room(api.DeleteRoomRequest(room=room))
         await self.record.wait(room, lambda s: s.over, timeout=SERVED)
 
+    async def end_all(self, rooms: Sequence[str]) -> None:
+        await asyncio.gather(*(self.end(room) for room in rooms))
+
     async def serve(self, count: int, what: str = "room") -> list[str]:
         """So many rooms, each with a person in it and an agent that works."""
         rooms = [self.name(what) for _ in range(count)]

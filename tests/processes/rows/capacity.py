@@ -29,10 +29,10 @@ async def full(outcome: Outcome) -> None:
                 if here.record.now(room).agents:
                     outcome.violate("I1", f"{room} has an agent, and no slot was free")
             since = time.monotonic()
-            await asyncio.gather(*(here.end(room) for room in first))
+            await here.end_all(first)
             await here.heal_all(waiting, since=since, limit=10)
             await here.calm(waiting)
-            await asyncio.gather(*(here.end(room) for room in waiting))
+            await here.end_all(waiting)
 
 
 @row("no-worker-60", "no worker is registered for 60 s: rooms wait", n=2, limit=20)
@@ -53,7 +53,7 @@ async def no_worker(outcome: Outcome) -> None:
             since = time.monotonic()
             await here.heal_all(rooms, since=since, limit=30)
             await here.calm(rooms)
-            await asyncio.gather(*(here.end(room) for room in rooms))
+            await here.end_all(rooms)
 
 
 @row("slow-request", "the user's on_request takes 2 s (LiveKit waits for 3)", n=12, limit=10)
@@ -76,7 +76,7 @@ async def _one_after_the_other(outcome: Outcome, setup: Setup) -> None:
 @row(
     "frozen-worker",
     "12 requests while one of two workers is frozen (stock loses half: fact 74)",
-    n=4,
+    n=3,
 )
 async def frozen_worker(outcome: Outcome) -> None:
     """Dispatches that went to the frozen one are made again until the healthy one gets them."""
@@ -92,5 +92,5 @@ async def frozen_worker(outcome: Outcome) -> None:
                 await here.heal_all(rooms, since=since, limit=60)
                 victim.thaw(frozen)
             await here.calm(rooms, seconds=8)
-            await asyncio.gather(*(here.end(room) for room in rooms))
+            await here.end_all(rooms)
             await here.replica.warm(12)

@@ -15,7 +15,7 @@ themselves are waited for 12."""
 
 
 @row(
-    "livekit-down-5", "livekit-server killed, back after 5 s; people reconnect by themselves", n=8, bounded=1
+    "livekit-down-5", "livekit-server killed, back after 5 s; people reconnect by themselves", n=6, bounded=1
 )
 async def down_short(outcome: Outcome) -> None:
     """Agents and people come back by themselves (fact 80): the same agents, not others beside them."""
@@ -63,7 +63,7 @@ async def _down(here: Stage, seconds: float) -> float:
 @row(
     "livekit-node-killed",
     "kill -9 of one livekit-server in a two-node cluster, with rooms on it",
-    n=6,
+    n=4,
     bounded=1,
 )
 async def node_killed(outcome: Outcome) -> None:

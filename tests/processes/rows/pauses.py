@@ -16,12 +16,12 @@ AFTER_THAW = 8.0
 THREE = Setup(replicas=3, slots=4, redis=True)
 
 
-@row("freeze-5", "SIGSTOP of one of three replicas with its jobs, 5 s", n=6, bounded=1, limit=15)
+@row("freeze-5", "SIGSTOP of one of three replicas with its jobs, 5 s", n=5, bounded=1, limit=15)
 async def freeze_short(outcome: Outcome) -> None:
     await _freeze(outcome, 5.0)
 
 
-@row("freeze-30", "the same, 30 s", n=4, limit=15)
+@row("freeze-30", "the same, 30 s", n=3, limit=15)
 async def freeze_long(outcome: Outcome) -> None:
     await _freeze(outcome, 30.0)
 
@@ -39,8 +39,8 @@ async def freeze_gateway_long(outcome: Outcome) -> None:
 async def _freeze(outcome: Outcome, seconds: float) -> None:
     """Others take the rooms, or the thawed agents are found in time; afterwards there is one."""
     async with stage(THREE, outcome) as here:
-        rooms = await here.serve(6)
         for _ in range(outcome.n):
+            rooms = await here.serve(6)
             victim = max(here.replicas, key=lambda r: len(here.rooms_of(r, rooms)))
             hit = here.rooms_of(victim, rooms)
             before = here.agents_of(hit)
@@ -55,6 +55,7 @@ async def _freeze(outcome: Outcome, seconds: float) -> None:
             await here.calm(rooms)
             outcome.add("rooms_hit", len(hit))
             outcome.add("agents_replaced", here.cut(hit, before))
+            await here.end_all(rooms)
 
 
 async def _heals(here: Stage, rooms: list[str], since: float) -> None:

@@ -20,7 +20,7 @@ WITHOUT = 3.0
 @row(
     "rolling-restart",
     "SIGTERM, drain and start of each of three replicas in turn, under load",
-    n=3,
+    n=2,
     bounded=1,
     limit=3,
 )

@@ -15,17 +15,17 @@ HEALED = 20.0
 """Seconds after Redis' return: a new generation grants no claim for 3 s, dispatches then lost take 4."""
 
 
-@row("redis-killed", "kill -9 of redis-server with its data on disk, started again at once", n=8)
+@row("redis-killed", "kill -9 of redis-server with its data on disk, started again at once", n=6)
 async def killed(outcome: Outcome) -> None:
     await _away(outcome, 0.0, appendonly=True)
 
 
-@row("redis-away-10", "the same, back after 10 s", n=4)
+@row("redis-away-10", "the same, back after 10 s", n=3)
 async def away(outcome: Outcome) -> None:
     await _away(outcome, 10.0, appendonly=True)
 
 
-@row("redis-lost", "kill -9 of a redis-server that keeps nothing on disk, started again at once", n=8)
+@row("redis-lost", "kill -9 of a redis-server that keeps nothing on disk, started again at once", n=6)
 async def lost(outcome: Outcome) -> None:
     await _away(outcome, 0.0, appendonly=False)
 
@@ -57,7 +57,7 @@ async def _refused(here: Stage) -> int:
     return sum(answer is None for answer in answers)
 
 
-@row("redis-flushall", "FLUSHALL while calls go on", n=8, bounded=1)
+@row("redis-flushall", "FLUSHALL while calls go on", n=6, bounded=1)
 async def flushed(outcome: Outcome) -> None:
     """What replicas know is told again: nothing doubled, nothing cut, and what dies later is replaced."""
     async with stage(Setup(replicas=3, slots=4, redis=True), outcome) as here:
