@@ -20,7 +20,7 @@ OUT = ROOT / ".run"
 LIMITS = {
     "lint": 600.0,
     "unit": 600.0,
-    "simulation": 900.0,
+    "simulation": 1200.0,
     "contract": 900.0,
     "live": 3600.0,
     "processes": 1800.0,

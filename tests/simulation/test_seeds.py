@@ -11,7 +11,7 @@ from tests.simulation.generator import draw
 from tests.simulation.play import play
 
 SEEDS = 2000
-LIMIT = 400.0
+LIMIT = 800.0
 
 
 def test_two_thousand_seeded_histories_keep_every_promise() -> None:
