@@ -50,8 +50,10 @@ def _options() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def _progress(tally: Tally) -> None:
-    if sys.stdout.isatty() or tally.played % 5000 == 0:
+def _progress(tally: Tally, news: Tally) -> None:
+    for history, broken in news.failed:
+        print(f"seed {history.seed}: {'; '.join(broken)}", flush=True)
+    if tally.played % 1000 == 0:
         rate = tally.played / tally.real_s * 60
         print(f"{tally.played} seeds, {len(tally.failed)} failed, {rate:.0f} seeds/min", flush=True)
 

@@ -40,15 +40,15 @@ class Tally:
         self.virtual_s += other.virtual_s
 
 
-def play_seeds(first: int, seeds: int, progress: Callable[[Tally], None] = lambda tally: None) -> Tally:
-    """The seeds from `first` on."""
+def play_seeds(first: int, seeds: int, progress: Callable[[Tally, Tally], None]) -> Tally:
+    """The seeds from `first` on. `progress` hears of all so far, and of what is new of it."""
     total = Tally()
     began = time.monotonic()
     with ProcessPoolExecutor(PROCESSES, initializer=quiet) as pool:
         for tally in pool.map(_play_chunk, list(_chunks(first, seeds))):
             total.add(tally)
             total.real_s = time.monotonic() - began
-            progress(total)
+            progress(total, tally)
     return total
 
 
