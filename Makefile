@@ -81,7 +81,7 @@ faults: $(INSTALLED) ## The fault table in full (hours), into docs/faults.md; ma
 live-full: $(INSTALLED) ## The live tier with every try that the promises name (long)
 	@ROOMKEEPER_LIVE=full $(BIN)/python -m tests.tiers live
 
-bench: $(INSTALLED) ## make bench NAME=webhook | time_to_agent | burst | recovery
+bench: $(INSTALLED) ## make bench NAME=webhook | time_to_agent | burst | recovery | scale | simulate_fleet
 	@$(BIN)/python -m bench $(NAME)
 
 clean: ## Remove what was built

@@ -1,4 +1,4 @@
-"""LiveKit's server API over HTTP in front of the fake LiveKit: Twirp with protobuf, as far as the keeper asks.
+"""LiveKit's server API over HTTP before the fake LiveKit: Twirp with protobuf, as far as the keeper asks.
 
 It checks no token: what the bench measures is who asks, not who answers.
 """
@@ -135,9 +135,7 @@ def _participant(who: Participant) -> models.ParticipantInfo:
         metadata=who.metadata,
         attributes=attributes,
         permission=models.ParticipantPermission(can_subscribe=True, can_publish=True),
-        tracks=[
-            models.TrackInfo(sid=f"TR_{who.sid}", name="audio", mime_type="audio/opus", stream="camera")
-        ],
+        tracks=[models.TrackInfo(sid=f"TR_{who.sid}", name="audio", mime_type="audio/opus", stream="camera")],
     )
 
 

@@ -1,5 +1,5 @@
-"""What the `scale` bench measures against: rooms that have their agent, as LiveKit, the store and the pool know
-them. Made at once, by their own state: calling ten thousand agents one by one is another bench's business.
+"""What the `scale` bench measures against: rooms that have their agent, as LiveKit, the store and the pool
+know them. Made at once, by their state: calling ten thousand agents one by one is another bench's business.
 """
 
 from __future__ import annotations
