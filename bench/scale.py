@@ -96,7 +96,7 @@ NOTES = [
     f"{RATE} webhooks a second over HTTP: a person joins or leaves a room that has its agent; lost: webhooks"
     " without a 200",
     "cpu_ms_per_event: CPU time of the gateway's process (of all three, for replicas3) over its webhooks:"
-    " HTTP, signature, keeper, store, resync, heartbeat, and the fakes that are in its process: the memory store,"
+    " HTTP, signature, keeper, store, resync, heartbeat, and the fakes in its process: the memory store,"
     " and LiveKit's answers (but for http); the sender of the webhooks is another process",
     "idle_cpu_ms_per_s: the same process before, without any webhook",
     "rooms, http, sqlite, redis: wants that were asked for; passes: wants by the room's name, which a join"
