@@ -17,6 +17,8 @@ from tests.live.processes import job_processes, kill_all
 from tests.livekit_server import LiveKitServer
 
 ASK_TIMEOUT = 5.0
+PATIENCE = 120.0
+"""Seconds in which several gateways that start at once are ready."""
 
 
 class Replica(Gateway):
@@ -39,6 +41,13 @@ class Replica(Gateway):
 
     def jobs(self) -> list[psutil.Process]:
         return job_processes(self.pid, self.livekit_port)
+
+    async def start(self) -> Self:
+        """Start, and return once `/readyz` says so. Patient: how fast it is on a busy machine is no row's
+        business."""
+        self.launch()
+        await self.wait_until("/readyz", 200, timeout=PATIENCE)
+        return self
 
     @property
     def alive(self) -> bool:
@@ -86,10 +95,6 @@ class Replica(Gateway):
             return await self.metric(name, **labels)
         except httpx.TransportError:
             return 0.0
-
-    async def restart(self) -> Self:
-        await self.start()
-        return self
 
     async def close(self) -> None:
         """Whatever was frozen is thawed first: a stopped process reads no end of its parent's life."""

@@ -18,7 +18,14 @@ HEAD = """\
 Every fault that we know of, done to real processes: gateways with their job processes, livekit-server,
 redis-server, and toxiproxy in between. A person (a WebRTC client) is in each room. An observer outside, which
 shares no code with the keeper, asks LiveKit ten times a second who is in each room, and the kernel which of
-those processes live. It counts what breaks the [invariants](architecture.md#invariants).
+those processes live. It counts violations:
+
+- I1: two agents of a name in a room at once, longer than a pause excuses (see *overlaps*).
+- I2: a room that wants an agent and has none when the row's time is up, or an accepted request forgotten.
+- I3: an agent put out, or a call cut, on no evidence but that something could not be reached.
+- I4: an agent in a room that came back after its end, and nobody asked.
+- I7: the API says `joined`, and for 6 s no living agent has been there under that identity.
+- failed: the row itself could not be played.
 
 Made by `make faults` (all rows), `make faults ROW=name` (one). The rows with a number under *CI* are played
 with so many tries for each change (`make test-processes`).

@@ -33,7 +33,7 @@ async def rolling_restart(outcome: Outcome) -> None:
         for _ in range(outcome.n):
             for replica in here.replicas:
                 await asyncio.wait_for(replica.leave_in_background(), 90)
-                await replica.restart()
+                await replica.start()
                 await replica.warm(1)
         over.set()
         await asyncio.gather(*callers)
