@@ -42,6 +42,11 @@ class WorkQueue:
     def __len__(self) -> int:
         return len(self._due) + len(self._again)
 
+    @property
+    def remembered(self) -> int:
+        """Entries that are kept, outdated ones included."""
+        return len(self._heap)
+
     def expects(self, key: str) -> bool:
         """Whether a look at the key is under way, or waits and is due."""
         return key in self._in_hand or self._due.get(key, math.inf) <= self._clock()

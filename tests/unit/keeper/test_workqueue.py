@@ -93,3 +93,27 @@ async def test_failures_put_a_key_off_longer_each_time_and_success_forgets_them(
     assert 3 < delays[-1] < 7
     queue.succeed("r")
     assert queue.fail("r") < 0.2
+
+
+async def test_due_times_that_do_not_hold_any_more_are_not_kept() -> None:
+    """A key that is looked at again and again before its time leaves nothing behind."""
+    queue = a_queue()
+    for _ in range(5000):
+        queue.add("r", anyio.current_time() + 300)
+        queue.add("r")
+        await queue.get()
+        queue.done("r")
+    assert queue.remembered < 3000
+
+
+async def test_it_tells_whether_a_look_is_to_come_or_under_way() -> None:
+    """One that is due later does not count: until then nobody looks."""
+    queue = a_queue()
+    queue.add("later", anyio.current_time() + 10)
+    queue.add("now")
+    assert not queue.expects("later")
+    assert queue.expects("now")
+    assert await queue.get() == "now"
+    assert queue.expects("now")
+    queue.done("now")
+    assert not queue.expects("now")
