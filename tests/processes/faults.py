@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import os
 import shutil
+import signal
 import sys
 import time
 import traceback
@@ -48,6 +50,7 @@ def main() -> int:
     given = parser.parse_args()
     if unknown := set(given.rows) - ROWS.keys():
         parser.error(f"no such row: {', '.join(sorted(unknown))}. There are {', '.join(ROWS)}")
+    signal.signal(signal.SIGTERM, lambda *_: os.kill(os.getpid(), signal.SIGINT))  # asyncio cleans up then
     violations = 0
     for name in given.rows or ROWS:
         row = ROWS[name]
