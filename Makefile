@@ -15,7 +15,7 @@ INSTALLED := $(VENV)/.installed
 .DEFAULT_GOAL := help
 .PHONY: help run install livekit-server toxiproxy test lint simulate mutations \
 	test-unit test-simulation test-contract test-live test-processes \
-	faults live-full bench clean
+	faults live-full bench plot clean
 
 help: ## What can be made
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 18
@@ -83,6 +83,9 @@ live-full: $(INSTALLED) ## The live tier with every try that the promises name (
 
 bench: $(INSTALLED) ## make bench NAME=webhook | time_to_agent | burst | recovery | scale | simulate_fleet
 	@$(BIN)/python -m bench $(NAME)
+
+plot: $(INSTALLED) ## docs/scale.svg, from what `make bench NAME=scale` wrote
+	@$(BIN)/python -m bench.plot
 
 clean: ## Remove what was built
 	rm -rf $(VENV) .tools .run build *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import itertools
+import os
 import random
 import socket
 import sys
@@ -30,7 +31,7 @@ from bench.scale_world import Site, Visitors
 from gateway.keeper.model import Source
 from gateway.store.clock import steady_clock
 from tests.fakes.livekit import FakeLiveKit
-from tests.livekit_server import free_port
+from tests.livekit_server import die_with, free_port
 from tests.redis_server import RedisServer
 
 NAME = "scale"
@@ -260,7 +261,8 @@ async def _faults(session: aiohttp.ClientSession, url: str) -> list[str]:
 async def _process(config: Config) -> AsyncIterator[None]:
     argument = msgspec.json.encode(config).decode()
     command = [sys.executable, "-m", "bench.scale_gateway", argument]
-    process = await asyncio.create_subprocess_exec(*command, cwd=REPOSITORY)
+    dying = die_with(os.getpid())
+    process = await asyncio.create_subprocess_exec(*command, cwd=REPOSITORY, preexec_fn=dying)
     try:
         yield
     finally:

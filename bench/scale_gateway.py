@@ -132,8 +132,8 @@ async def main(config: Config) -> None:
     gc.collect()
     gc.freeze()  # as the gateway does
     async with (
-        contextlib.AsyncExitStack() as stack,
         anyio.create_task_group() as tasks,
+        contextlib.AsyncExitStack() as stack,
     ):
         store = await stack.enter_async_context(_store(config.store))
         site = config.site()
