@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import os
 import signal
+import time
 from collections.abc import Mapping, Sequence
 from typing import Any, Self
 
@@ -38,9 +39,14 @@ class Replica(Gateway):
         super().__init__(livekit, module, slots=slots, agent=agent, env=env)
         self.number = number
         self.livekit_port = livekit_port
+        self.launched = 0.0
 
     def jobs(self) -> list[psutil.Process]:
         return job_processes(self.pid, self.livekit_port)
+
+    def launch(self) -> None:
+        self.launched = time.monotonic()
+        super().launch()
 
     async def start(self) -> Self:
         """Start, and return once `/readyz` says so. Patient: how fast it is on a busy machine is no row's

@@ -24,7 +24,8 @@ those processes live. It counts violations:
 - I2: a room that wants an agent and has none when the row's time is up, or an accepted request forgotten.
 - I3: an agent put out, or a call cut, on no evidence but that something could not be reached.
 - I4: an agent in a room that came back after its end, and nobody asked.
-- I7: the API says `joined`, and for 6 s no living agent has been there under that identity.
+- I7: the API says `joined`, and for 6 s no living agent has been there under that identity (a gateway
+  that was started less than 15 s ago is not held to it).
 - failed: the row itself could not be played.
 
 Made by `make faults` (all rows), `make faults ROW=name` (one). The rows with a number under *CI* are played

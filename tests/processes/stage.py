@@ -39,6 +39,8 @@ CALM = 3.0
 """Seconds in which a second agent would have come: from dispatch to agent it takes 0.4 (fact 4), and a lost
 dispatch is made again after 4."""
 POLL_STATES = 0.5
+FRESH = 15.0
+"""Seconds after a gateway's launch in which it may tell what the store last heard."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -251,7 +253,10 @@ class Stage:
             if not replica.alive:
                 continue
             before = time.monotonic()
-            for want in await replica.wants():
+            wants = await replica.wants()
+            if before - replica.launched < FRESH:
+                continue  # one that has just started has yet to look
+            for want in wants:
                 self.said.append(Said(before, want["roomName"], want["state"], want["agentIdentity"] or ""))
 
     def judge(self) -> None:
