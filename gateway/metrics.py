@@ -52,7 +52,8 @@ class Metrics:
         self.offers = Counter(
             "roomkeeper_offers_total",
             "Jobs that LiveKit offered to our workers, by the gate's verdict: granted, adopted (the dispatch"
-            " was not ours), duplicate, no_want, stale, unknown. A draining worker does not ask the gate.",
+            " was not ours), duplicate, no_want, stale (of a room or a restart before), late (LiveKit waits"
+            " no longer), unknown. A draining worker does not ask the gate.",
             ["verdict"],
             registry=r,
         )

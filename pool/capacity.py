@@ -18,6 +18,10 @@ from pool.ports import Capacity
 log = structlog.get_logger(__name__)
 
 _JUST_ABOVE = 1e-6
+_BUSIEST = 0.35
+"""Load on LiveKit's scale shortly before all slots are taken. LiveKit chooses among workers by 1 - load: with
+the whole scale up to 0.7 it would prefer a worker that froze while it was idle (fact 74) to busy ones that
+live."""
 SETUP_BACKOFF_MAX = 10.0
 """Seconds between two tries to start a process while the user's setup fails (fact 63: 30 a second)."""
 
@@ -31,7 +35,7 @@ def load_of(capacity: Capacity) -> float:
     taken = capacity.running + capacity.starting
     if capacity.draining or taken >= capacity.slots:
         return 1.0
-    return compat.LOAD_THRESHOLD * taken / capacity.slots + _JUST_ABOVE
+    return _BUSIEST * taken / capacity.slots + _JUST_ABOVE
 
 
 class Slots:

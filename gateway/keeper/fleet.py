@@ -86,10 +86,16 @@ class Fleet:
         if sent_at - self._beaten_at > GAP and self._others:
             self._judges_from = sent_at + LEASE
         self._beaten_at = sent_at
+        silent = {i: self._others[i].beat_at for i in self._lapsed if i in self._others}
         self._others = {r.id: r for r in pulse.replicas if r.id != self.id}
         old = pulse.now - LEASE
         judges = sent_at >= self._judges_from
-        self._lapsed = {r.id for r in self._others.values() if r.beat_at < old} if judges else set()
+        self._lapsed = {
+            r.id
+            for r in self._others.values()
+            # One that had lapsed when we still could judge, and has told nothing since, has not come back.
+            if (judges and r.beat_at < old) or silent.get(r.id) == r.beat_at
+        }
         self._forget_sums()
         self._settled = pulse.settled
         self._leader = pulse.leader

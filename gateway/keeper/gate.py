@@ -6,6 +6,7 @@ name, and only a job with a claim is accepted.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import replace
 
@@ -25,11 +26,21 @@ log = structlog.get_logger(__name__)
 WANT = "roomkeeper.want"
 GENERATION = "roomkeeper.generation"
 SID = "roomkeeper.sid"
+SENT = "roomkeeper.sent"
+"""When the dispatch was made, on the store's clock."""
+OFFER_LIFE = 6.0
+"""Seconds after a dispatch in which a worker may be asked: LiveKit waits 3 s for an answer (fact 4), and asks
+another worker after that. A worker that stood still finds older questions when it goes on."""
 
 
 def attributes(want: Want) -> dict[str, str]:
     """What a dispatch carries, so that the gate knows it again (fact 47)."""
-    return {WANT: want.id, GENERATION: str(want.generation), SID: want.sid}
+    return {
+        WANT: want.id,
+        GENERATION: str(want.generation),
+        SID: want.sid,
+        SENT: f"{want.dispatched_at:.3f}",
+    }
 
 
 class ClaimGate:
@@ -100,6 +111,8 @@ class ClaimGate:
                 return "stale", Verdict.REFUSED  # I4: the room came back as another one
             if want is not None and offer.attributes.get(GENERATION) != str(want.generation):
                 return "stale", Verdict.REFUSED
+            if want is not None and self._clock() > _sent_at(offer) + OFFER_LIFE:
+                return "late", Verdict.REFUSED
         else:
             want = await self._adopt(offer)
             word = "adopted"
@@ -145,3 +158,11 @@ class ClaimGate:
             host=self._fleet.host,
             since=self._clock(),
         )
+
+
+def _sent_at(offer: Offer) -> float:
+    """When the offered job's dispatch was made; of one that does not say so, just now."""
+    try:
+        return float(offer.attributes[SENT])
+    except (KeyError, ValueError):
+        return math.inf

@@ -87,6 +87,8 @@ class Want:
     left alone (fact 82)."""
     failures: int = 0
     """Dispatches lost and agents died in a row; back-off grows with it."""
+    lost: int = 0
+    """Dispatches in a row that nobody claimed."""
     not_before: float = 0.0
     """No dispatch before this time (back-off)."""
 

@@ -174,6 +174,7 @@ def _joined(want: Want, claim: Claim, now: float) -> Want:
         identity=claim.identity,
         lacking_since=0.0,
         needs_person=want.needs_person or want.source in {Source.POLICY, Source.INVITATION},
+        lost=0,
         failures=0 if steady else want.failures,
         trouble_since=0.0 if steady else want.trouble_since,
         dispatched_at=0.0,

@@ -41,6 +41,11 @@ log = structlog.get_logger(__name__)
 
 WITNESS_INTERVAL = 3.0
 """Seconds after which an agent whose replica lapsed, and which lives, is asked again."""
+LOST_BACKOFF = 1.0
+"""Longest back-off, in seconds, after dispatches for a name of ours that nobody claimed."""
+MOST_AT_ONCE = 4
+"""Dispatches for one room and a name of ours, when some were lost before: LiveKit asks one worker for each,
+and never notices one that is frozen (fact 74). The gate lets one in."""
 ROOM_GONE_GRACE = 5.0
 """A job whose room ended leaves by itself; after this it is made to."""
 
@@ -368,8 +373,11 @@ class Reconciler:
         self._admission.lost(want)
         self._metrics.dispatches.labels("lost").inc()
         log.warning("dispatch_lost", room=want.room, agent=want.agent, job=want.id)
-        why = "no worker took the job"
-        await self._wants.write(failed(want, now=self._clock(), reason=why), was=want, epoch=epoch)
+        now = self._clock()
+        after = replace(failed(want, now=now, reason="no worker took the job"), lost=want.lost + 1)
+        if self._admission.ours(want.agent):  # it went only because somebody of ours could take it
+            after = replace(after, not_before=min(after.not_before, now + LOST_BACKOFF))
+        await self._wants.write(after, was=want, epoch=epoch)
 
     async def _dispatch(self, want: Want, decided: Plan, seen: Seen, epoch: int) -> Look:
         if self._wants.ended(want.id):  # since it was read: it must not stand in the line for a moment
@@ -396,14 +404,15 @@ class Reconciler:
             return Look(due=now)
         if want.lacking_since:
             self._metrics.time_to_agent.labels("dispatched").observe(now - want.lacking_since)
-        dispatch = await self._livekit.create_dispatch(
-            sent.room, sent.agent, metadata=sent.metadata, attributes=gate.attributes(sent)
-        )
-        outcome = "unknown" if isinstance(dispatch, Unknown) else "created"
-        self._metrics.dispatches.labels(outcome).inc()
-        log.info("dispatch_created", room=sent.room, agent=sent.agent, job=sent.id, outcome=outcome)
-        # An unknown answer may have had its effect (I3): wait for the claim all the same.
         ours = self._admission.ours(sent.agent)
+        for _ in range(min(MOST_AT_ONCE, 2**sent.lost) if ours else 1):
+            dispatch = await self._livekit.create_dispatch(
+                sent.room, sent.agent, metadata=sent.metadata, attributes=gate.attributes(sent)
+            )
+            outcome = "unknown" if isinstance(dispatch, Unknown) else "created"
+            self._metrics.dispatches.labels(outcome).inc()
+            log.info("dispatch_created", room=sent.room, agent=sent.agent, job=sent.id, outcome=outcome)
+            # An unknown answer may have had its effect (I3): wait for the claim all the same.
         return Look(due=now + (self._settings.claim_timeout if ours else self._settings.foreign_timeout))
 
     async def _pinned(self, want: Want, seen: Seen) -> Want | Unknown:

@@ -6,8 +6,9 @@ walk over it, in slices between which others have their turn:
 - rooms whose SID is not the one that they are wanted under, or where people came or went unheard and that
   matters;
 - wants that have no working agent, but for those that merely wait for their turn;
-- in turn, so that no load comes in one piece: rooms with agents of other people's workers, and those that
-  wait, all of them within `SWEEP`; rooms with our own agents, which tell by themselves, within `OWN_SWEEP`.
+- in turn, so that no load comes in one piece: rooms with agents of other people's workers, those that wait,
+  and those where a join may call for an agent, all of them within `SWEEP`; rooms with our own agents, which
+  tell by themselves, within `OWN_SWEEP`.
 
 The wants themselves are in the books: whoever writes one tells the leader in the same step. They are read
 from the store once in `SWEEP`, and at once when notes may have been lost.
@@ -79,7 +80,7 @@ class Resync:
         self._first = True
         self._doubt = False
         """The books may lack something."""
-        self._others = _Sweep(self._wants.rooms)
+        self._others = _Sweep(self._wanted_or_called_for)
         self._own = _Sweep(self._wants.rooms)
 
     def lists(self, room: str) -> bool:
@@ -210,10 +211,20 @@ class Resync:
             for number, room in enumerate(rooms):
                 self._wake(room, began + self._interval * number / len(rooms))
 
+    def _wanted_or_called_for(self) -> list[str]:
+        """Rooms that want an agent, and those where a join may call for one: whoever left and came back
+        between two comparisons differs in nothing that LiveKit lists."""
+        called_for = [
+            name
+            for name, (_, people) in self._listed.items()
+            if people and not self._wants.concerns(name) and self._anybody_may_call(name)
+        ]
+        return [*self._wants.rooms(), *called_for]
+
     def _tells_by_itself(self, room: str) -> bool:
-        return all(
-            want.state is State.JOINED and self._admission.ours(want.agent)
-            for want in self._wants.of_room(room)
+        wants = self._wants.of_room(room)
+        return bool(wants) and all(
+            want.state is State.JOINED and self._admission.ours(want.agent) for want in wants
         )
 
     def _rounds_in(self, seconds: float) -> int:

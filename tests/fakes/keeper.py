@@ -8,8 +8,8 @@ import anyio
 
 from gateway.keeper.keeper import Health, Keeper, RoomReport
 from gateway.keeper.model import Ask, Invitation, Job, Participant, State, Want
-from gateway.keeper.ports import StoreUnavailable
 from gateway.keeper.notes import Hint
+from gateway.keeper.ports import StoreUnavailable
 from pool.ports import Capacity
 
 NOW = 1_700_000_000.0
@@ -77,11 +77,11 @@ class FakeKeeper(Keeper):
 
     async def rooms(self) -> list[RoomReport]:
         self._reach_store()
-        return [self._report(room) for room in dict.fromkeys(w.room for w in self.known.values())]
+        return [self._report_of(room) for room in dict.fromkeys(w.room for w in self.known.values())]
 
     async def room(self, room: str) -> RoomReport | None:
         self._reach_store()
-        return self._report(room) if any(w.room == room for w in self.known.values()) else None
+        return self._report_of(room) if any(w.room == room for w in self.known.values()) else None
 
     def health(self) -> list[Health]:
         return self.checks
@@ -111,7 +111,7 @@ class FakeKeeper(Keeper):
         line = [w.id for w in self.known.values() if w.state is State.WAITING]
         return line.index(want.id) + 1 if want.id in line else None
 
-    def _report(self, room: str) -> RoomReport:
+    def _report_of(self, room: str) -> RoomReport:
         return RoomReport(
             room=room,
             sid="RM_1",

@@ -466,5 +466,5 @@ class FakePool:
         if self.registration is not None:
             used = capacity.running + capacity.starting
             full = used >= self._slots or capacity.warm <= 0 or self._draining
-            self.registration.load = 1.0 if full else used / self._slots * 0.7
+            self.registration.load = 1.0 if full else used / self._slots * 0.35
         self._listener.on_capacity(capacity)

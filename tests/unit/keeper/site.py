@@ -13,8 +13,8 @@ from dataclasses import replace
 import anyio
 
 from gateway.keeper.keeper import Keeper
-from gateway.keeper.notes import Hint
 from gateway.keeper.model import Ask, Job, State
+from gateway.keeper.notes import Hint
 from gateway.livekit.webhooks import Event
 from gateway.metrics import Metrics
 from gateway.settings import KeeperSettings

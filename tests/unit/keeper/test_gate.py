@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from gateway.keeper.gate import attributes
+from gateway.keeper.gate import OFFER_LIFE, SENT, attributes
 from gateway.keeper.keeper import Keeper
 from gateway.keeper.model import Ask, Stage, State, Want
 from gateway.metrics import Metrics
@@ -44,7 +44,8 @@ class Desk:
 
 
 def offer_for(want: Want, job_id: str = "j1", *, room: str = "r", sid: str = "RM_1") -> Offer:
-    return Offer(job_id=job_id, dispatch_id="d", room=room, sid=sid, agent=AGENT, attributes=attributes(want))
+    sent = attributes(replace(want, dispatched_at=wall_clock()))
+    return Offer(job_id=job_id, dispatch_id="d", room=room, sid=sid, agent=AGENT, attributes=sent)
 
 
 async def test_the_dispatched_job_is_let_in_and_no_other() -> None:
@@ -54,6 +55,17 @@ async def test_the_dispatched_job_is_let_in_and_no_other() -> None:
     assert await desk.keeper.claim(offer_for(want, "j1")) is Verdict.GRANTED
     assert await desk.keeper.claim(offer_for(want, "j2")) is Verdict.REFUSED
     assert not await desk.keeper.identify("j2", "agent-j2")
+
+
+async def test_an_offer_that_livekit_waits_for_no_longer_is_refused() -> None:
+    """A worker that stood still answers questions that are long forgotten; a claim would be in the way."""
+    desk = Desk()
+    offer = offer_for(await desk.want())
+    old = replace(offer, attributes={**offer.attributes, SENT: str(wall_clock() - OFFER_LIFE - 1)})
+    assert await desk.keeper.claim(old) is Verdict.REFUSED
+    assert (
+        await desk.keeper.claim(replace(offer, attributes={**offer.attributes, SENT: "?"})) is Verdict.GRANTED
+    )
 
 
 async def test_a_job_for_the_room_that_came_back_is_refused() -> None:
