@@ -102,6 +102,7 @@ class RoomBook:
     stops: list[Cause] = field(default_factory=list)
     finished_at: float = -1.0
     """When an agent last ended on purpose."""
+    finishes_from: float = -1.0
     finish_counts: bool = True
     """It was not about to be replaced then."""
     served_since_cause: bool = False
@@ -144,12 +145,13 @@ class Observer:
         """Something that calls for an agent has happened at once: a join, a dispatch behind our back."""
         self.asked(room, kind).answered = self._clock()
 
-    def finished(self, room: str, job: FakeJob) -> None:
-        """An agent ends on purpose; unless it may have been about to be replaced, that is the last word."""
+    def finished(self, room: str, job: FakeJob, lasts: float = 0.0) -> None:
+        """An agent ends on purpose, within so many seconds; unless it may have been about to be replaced,
+        that is the last word."""
         life = self.lives.get(job.connection) if job.connection is not None else None
         came_at = life.came_at if life is not None else self._clock()
         book = self.books[room]
-        book.finished_at = self._clock()
+        book.finishes_from, book.finished_at = self._clock(), self._clock() + lasts
         book.finish_counts = not any(c.kind == "restart" and c.until > came_at - 1.0 for c in book.causes)
 
     def livekit_died(self) -> None:

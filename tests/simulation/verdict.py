@@ -68,7 +68,7 @@ def _words(scene: Scene, book: RoomBook) -> list[Word]:
         words.append(Word(stop.sent, stop.until, Due.UNSURE if unsure else Due.NONE))
     if book.finished_at > 0:
         known = observer.knowable(book)
-        words.append(Word(book.finished_at, book.finished_at, Due.NONE if known else Due.UNSURE))
+        words.append(Word(book.finishes_from, book.finished_at, Due.NONE if known else Due.UNSURE))
     if book.ended_at > 0:
         words.append(Word(book.ended_at, book.ended_at, Due.NONE))
     return words
