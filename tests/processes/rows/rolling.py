@@ -6,7 +6,7 @@ import asyncio
 import time
 
 from tests.processes.outcome import Outcome
-from tests.processes.stage import Setup, Stage, stage
+from tests.processes.stage import SERVED, Setup, Stage, stage
 from tests.processes.table import row
 from tests.processes.verdict import agentless
 
@@ -25,7 +25,7 @@ WITHOUT = 3.0
     limit=3,
 )
 async def rolling_restart(outcome: Outcome) -> None:
-    """No call is cut, no room waits longer than 3 s."""
+    """No call is cut; new rooms wait 3 s at most, at p99; a room that had its agent is not without one."""
     setup = Setup(replicas=3, slots=4, redis=True, env={"ROOMKEEPER_DRAIN_TIMEOUT": "60"})
     async with stage(setup, outcome) as here:
         over = asyncio.Event()
@@ -46,7 +46,7 @@ async def _calls(here: Stage, over: asyncio.Event) -> None:
         await here.join(room)
         since = time.monotonic()
         await here.ask(room)
-        await here.heal(room, since=since, limit=WITHOUT)
+        await here.heal(room, since=since, limit=SERVED)
         agents = here.record.working(room)
         began = time.monotonic()
         await asyncio.sleep(CALL_LASTS)
