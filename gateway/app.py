@@ -20,7 +20,7 @@ import uvloop
 
 from gateway.banner import banner
 from gateway.errors import RoomkeeperError
-from gateway.hosts import has_ended, this_process
+from gateway.hosts import has_ended, job_has_ended, this_process
 from gateway.http.parts import Parts
 from gateway.http.probes import Recent
 from gateway.http.routes import build
@@ -75,6 +75,7 @@ async def _run(settings: Settings, listener: socket.socket, own_livekit: bool) -
             metrics=metrics,
             clock=store.clock,
             host=this_process(),
+            gone=job_has_ended,
         )
         async with _retiring(keeper), _run_pool(pool, signals), _run_keeper(keeper):
             gc.collect()

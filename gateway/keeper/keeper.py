@@ -6,6 +6,7 @@ Every method is a few lines: write what must be durable, put the room's key into
 from __future__ import annotations
 
 import secrets
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import anyio
@@ -99,9 +100,10 @@ class Keeper:
         clock: Clock,
         replica_id: str = "",
         host: str = "",
+        gone: Callable[[Claim], bool] = lambda claim: False,
     ) -> None:
         """`replica_id`: new at each start of the process; made here when not given. `host`: where pids of
-        this replica mean something."""
+        this replica mean something. `gone(claim)`: its process is of this machine and has certainly ended."""
         self._store = store
         self._settings = settings
         self._metrics = metrics
@@ -138,6 +140,7 @@ class Keeper:
             settings=settings,
             metrics=metrics,
             clock=clock,
+            gone=gone,
         )
         self._resync = Resync(
             store,

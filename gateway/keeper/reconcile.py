@@ -81,8 +81,11 @@ class Reconciler:
         settings: KeeperSettings,
         metrics: Metrics,
         clock: Clock,
+        gone: Callable[[Claim], bool],
     ) -> None:
-        """`tell(replica, note)` sends a note to another replica."""
+        """`tell(replica, note)` sends a note to another replica. `gone(claim)`: its process is of this
+        machine and has certainly ended."""
+        self._gone = gone
         self._store = store
         self._livekit = livekit
         self._fleet = fleet
@@ -244,8 +247,10 @@ class Reconciler:
         only, or stand still while its processes talk on: then its agent is asked, through LiveKit."""
         if claim.replica == self._fleet.id:
             return self._workers.runs(claim.job_id) or self._jobs.pending(claim.job_id)
-        if not claim.replica or self._fleet.alive(claim.replica) or self._just_told(claim):
-            return bool(claim.replica)
+        if not claim.replica or self._gone(claim):
+            return False
+        if self._fleet.alive(claim.replica) or self._just_told(claim):
+            return True
         if all(p.identity != claim.identity for p in seen.participants):
             return False
         answer = await self._livekit.answers(claim.room, claim.identity)
