@@ -35,6 +35,8 @@ MEMORY_LOSS = ("store-wiped", "store-failover")
 LAPSE = 2.0
 """Seconds without the store after which others may take a replica for lapsed, with its heartbeats'
 distance."""
+AFTER_PAUSE = 6.0
+"""Seconds after a pause in which what a job tells is not taken for its own will."""
 OUT_OF_STORE = ("replica-frozen", "cut-off-store", "store-unreliable", "store-slow", "store-away")
 DEAFENING = (
     *MEMORY_LOSS,
@@ -271,12 +273,15 @@ class Observer:
         at = book.finished_at
         if self.faults.lasting(at, LAPSE, OUT_OF_STORE):
             return False  # its gateway lapsed, and nobody else can tell an end from a death (fact 12)
+        if self.faults.between(at - AFTER_PAUSE, at, ("replica-frozen",)):
+            return False
         return book.finish_counts and not self.faults.between(at - 1.0, at + 2.0, DEAFENING)
 
     def _judge_arrival(self, room: str, book: RoomBook, life: Life) -> None:
         now = self._clock()
         listed = [c for c in self._livekit.present(room) if c.agent and c is not life.connection]
-        if any(c.link is Link.GHOST for c in listed) and not self._out_of_touch(life):
+        strange = any(c.kind == "dispatch" for c in book.causes)  # nobody of ours looked before it
+        if any(c.link is Link.GHOST for c in listed) and not self._out_of_touch(life) and not strange:
             self.fail(
                 f"I1: {life.connection.identity} came into {room} while {listed[0].identity} was listed"
             )
