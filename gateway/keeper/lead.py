@@ -157,7 +157,8 @@ class Lead:
             return False
         if claim is None:
             return not self._fleet.serves(want.agent)
-        same = claim.want_id == want.id and claim.generation == want.generation
+        # A want that was put back after the store lost it may be an old copy.
+        same = (claim.want_id, claim.generation, claim.identity) == (want.id, want.generation, want.identity)
         return same and claim.stage is Stage.OPEN and self._fleet.alive(claim.replica)
 
     def hurry(self) -> None:
