@@ -114,7 +114,7 @@ class Keeper:
         self._nodes: frozenset[str] = frozenset()
         """The same for all replicas."""
         self._closing = False
-        self._started_at = clock()
+        self._started_at = self._awake_at = clock()
         self._queue = queue = WorkQueue(clock)
         self._policy = Policy(default_agent=settings.default_agent, patterns=settings.room_patterns)
         self._fleet = fleet = Fleet(replica_id or new_replica_id(), host, workers, clock)
@@ -226,17 +226,18 @@ class Keeper:
                 self._capacity_changed()
 
     async def _watch_pauses(self) -> None:
-        """Notice that this process was stopped (a paused machine): what its jobs tell right after it is
-        what LiveKit did to them meanwhile, not their own will."""
-        last = self._clock()
         while True:
             await anyio.sleep(PAUSE_CHECK)
-            now = self._clock()
-            if now - last > PAUSE_CHECK + PAUSE:
-                log.warning("process_was_paused", seconds=round(now - last, 1))
-                self._jobs.paused(now)
-                self._audit.hurry()
-            last = now
+            self._notice_pause()
+
+    def _notice_pause(self) -> None:
+        """Notice that this process was stopped (a paused machine): what its jobs tell right after it is
+        what LiveKit did to them meanwhile, not their own will."""
+        last, self._awake_at = self._awake_at, self._clock()
+        if self._awake_at - last > PAUSE_CHECK + PAUSE:
+            log.warning("process_was_paused", seconds=round(self._awake_at - last, 1))
+            self._jobs.paused(self._awake_at)
+            self._audit.hurry()
 
     # ---- what clients ask ---------------------------------------------------------------------------
 
@@ -356,6 +357,7 @@ class Keeper:
         return await self._gate.confirm(job_id)
 
     def on_job(self, event: JobEvent) -> None:
+        self._notice_pause()  # what waited in the pipes comes before any timer
         self._audit.cut_if_unsure(event)
         self._jobs.tell(event)
         held = self._jobs.held.get(event.job_id)
