@@ -13,6 +13,8 @@ from dataclasses import dataclass, replace
 from typing import Any
 from unittest.mock import patch
 
+from msgspec.structs import replace as altered
+
 from gateway.keeper import jobs, plan
 from gateway.keeper.gate import ClaimGate
 from gateway.keeper.model import Claim, End, Room, Seen, Unknown
@@ -156,7 +158,7 @@ def restart_is_room_end() -> AbstractContextManager[Any]:
     other_room = plan._other_room
 
     def forgetful(s: Situation, room: Room | None, rules: KeeperSettings) -> Plan:
-        return other_room(replace(s, node=s.want.node, asked_since_seen=False), room, rules)
+        return other_room(replace(s, node=s.want.node, asked_since_seen=False, runs=False), room, rules)
 
     return patch.object(plan, "_other_room", forgetful)
 
@@ -200,12 +202,14 @@ def _history(*steps: Step, replicas: int = 1) -> list[History]:
     return [History(seed=1, replicas=replicas, slots=3, steps=steps)]
 
 
-def _frozen_somewhere(first: float, last: float, how: str) -> list[History]:
-    """One of two replicas stands still for longer than its lease, from any millisecond between the two on."""
-    moments = range(round(first * 2000), round(last * 2000))
+def _frozen_somewhere(first: float, last: float, how: str, *others: Step) -> list[History]:
+    """One of two replicas stands still for longer than its lease, from any half millisecond between the two
+    on."""
     return [
-        _history(ARRIVE, _at(moment / 2000, "replica-frozen", via=via, how=how, lasts=12.0), replicas=2)[0]
-        for moment in moments
+        _history(
+            ARRIVE, _at(moment / 2000, "replica-frozen", via=via, how=how, lasts=12.0), *others, replicas=2
+        )[0]
+        for moment in range(round(first * 2000), round(last * 2000))
         for via in (0, 1)
     ]
 
@@ -227,7 +231,7 @@ MUTATIONS = [
     Mutation(
         "no confirmation before connecting",
         no_confirmation,
-        _frozen_somewhere(0.7, 0.73, "whole"),
+        _frozen_somewhere(0.7, 0.73, "whole", _at(12.5, "store-away", lasts=5.0)),
     ),
     Mutation(
         "no removal before a taker's claim",
@@ -242,19 +246,26 @@ MUTATIONS = [
     Mutation(
         "no SID pin",
         no_sid_pin,
-        _history(
-            _at(0.4, "join", room="r1", who="p"),
-            _at(0.45, "livekit-api", who="CreateDispatch", how="late", amount=30.0, lasts=0.3),
-            _at(0.5, "ask", room="r1"),
-            _at(6.0, "cut-off-livekit", how="api", lasts=28.0),
-            _at(6.5, "leave", room="r1", who="p"),
-            _at(28.0, "join", room="r1", who="q"),
-        ),
+        # The ask comes just before the room ends; its dispatch lands in the room that comes after it.
+        [
+            altered(
+                _history(
+                    _at(0.4, "join", room="r1", who="p"),
+                    _at(3.0, "leave", room="r1", who="p"),
+                    _at(22.0, "livekit-api", who="CreateDispatch", how="late", amount=1.8, lasts=2.0),
+                    _at(22.6, "ask", room="r1"),
+                    _at(22.65, "cut-off-livekit", how="api", lasts=5.0),
+                    _at(23.8, "join", room="r1", who="q"),
+                )[0],
+                seed=seed,
+            )
+            for seed in range(1, 9)
+        ],
     ),
     Mutation(
         "unknown is absent",
         unknown_is_absent,
-        _history(ARRIVE, _at(4.0, "cut-off-livekit", how="api", lasts=20.0)),
+        _history(ARRIVE, _at(4.0, "cut-off-livekit", how="api", lasts=40.0)),
     ),
     Mutation(
         "no rule for lost dispatches",

@@ -296,6 +296,10 @@ class Observer:
         quiet = quiet and not self._out_of_touch(life)
         if offered != life.sid and quiet and 0 < book.ended_at < now - 1.0:
             self.fail(f"I4: {life.connection.identity} came into {life.sid}, and was for {offered}")
+        meant = life.job.offer.attributes.get("roomkeeper.sid", life.sid) if life.job else life.sid
+        if meant != life.sid and quiet and book.ended_at > 0:
+            who = life.connection.identity
+            self.fail(f"I4: {who} came into {life.sid}, and was dispatched for {meant}")
         if last < book.ended_at and book.served_since_cause and quiet:
             self.fail(f"I4: {life.connection.identity} came into {room} anew, and nobody had asked there")
 
