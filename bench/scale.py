@@ -1,8 +1,8 @@
 """What a gateway costs with many rooms: CPU per webhook, how late its loop is, memory, the resync.
 
-Each variant is a process of its own (three for `replicas3`): the webhook's route on uvicorn, the keeper, a
-store, and rooms that have their agent. This process is LiveKit: it sends the webhooks, 200 a second, of
-people who come and go in these rooms, and answers the API where it is asked over HTTP.
+Each variant is a process of its own (three for `replicas3`): the webhook's route, the keeper, a store, and
+rooms that have their agent. This process is LiveKit: it sends the webhooks, 200 a second, of people who come
+and go in these rooms, and answers the API where it is asked over HTTP.
 """
 
 from __future__ import annotations
@@ -40,9 +40,8 @@ N = 20
 RATE = 200
 SETTLE = 15.0
 """Seconds before that: a gateway that has just begun compares everything once."""
-SETTLE_MANY = 75.0
-"""The same where there are so many rooms that it shows when a new leader looks at each of them once."""
-MANY = 10_000
+FIRST_SWEEP = 75.0
+"""The same where a new leader's first look at each room, within a minute, would show."""
 START_TIMEOUT = 60.0
 REPOSITORY = Path(__file__).parents[1]
 
@@ -59,6 +58,20 @@ class Variant:
     source: Source = Source.REQUEST
     foreign: bool = False
     rate: int = RATE
+    uvicorn: bool = False
+    """Webhooks come over HTTP where they would not otherwise."""
+    strangers: bool = False
+    """The webhooks are about other rooms, which nobody wants anything for."""
+
+    @property
+    def settle(self) -> float:
+        compared = self.name.startswith(("rooms", "floor"))
+        return FIRST_SWEEP if self.rooms >= 10_000 or compared and self.rooms > 100 else SETTLE
+
+    @property
+    def piped(self) -> bool:
+        """Whether webhooks come through a pipe: in memory, nothing but what is measured."""
+        return self.store == "memory" and not self.http and not self.uvicorn
 
     @property
     def ids(self) -> list[str]:
@@ -70,9 +83,12 @@ class Variant:
 
 
 VARIANTS = (
+    Variant(name="floor_1000", rooms=1000, strangers=True),
     Variant(name="rooms_100", rooms=100),
     Variant(name="rooms_1000", rooms=1000),
     Variant(name="rooms_10000", rooms=10_000),
+    Variant(name="webhooks_floor_1000", rooms=1000, uvicorn=True, strangers=True),
+    Variant(name="webhooks_1000", rooms=1000, uvicorn=True),
     Variant(name="passes_100", rooms=100, source=Source.POLICY),
     Variant(name="passes_1000", rooms=1000, source=Source.POLICY),
     Variant(name="passes_10000", rooms=10_000, source=Source.POLICY),
@@ -90,28 +106,31 @@ VARIANTS = (
 
 async def run(n: int = N, only: Sequence[str] = ()) -> tuple[Sequence[Row], Sequence[str]]:
     rows = [await _measured(v, n) for v in VARIANTS if not only or v.name in only]
-    return rows, [f"{n} s for each variant, after {SETTLE:g} s ({SETTLE_MANY:g} s with {MANY} rooms)", *NOTES]
+    first = f"{n} s each, {SETTLE:g} s after its start; {FIRST_SWEEP:g} s with 10,000 rooms, rooms_*, floor_*"
+    return rows, [first, *NOTES]
 
 
 NOTES = [
-    f"{RATE} webhooks a second over HTTP: a person joins or leaves a room that has its agent; lost: webhooks"
+    f"{RATE} webhooks a second, one by one: a person joins or leaves a room that has its agent; lost: those"
     " without a 200",
-    "cpu_ms_per_event: CPU time of the gateway's process (of all three, for replicas3) over its webhooks:"
-    " HTTP, signature, keeper, store, resync, heartbeat, and the fakes in its process: the memory store,"
-    " and LiveKit's answers (but for http); the sender of the webhooks is another process",
+    "cpu_ms_per_event: CPU time of the gateway's process (of all three, for replicas3) over its webhooks: the"
+    " wake-up for each, signature, keeper, store, resync, heartbeat, and the fakes in its process: the memory"
+    " store, and LiveKit's answers (but for http); the sender of the webhooks is another process",
+    "floor: webhooks for rooms that nobody wants anything for. Webhooks come through a pipe with rooms,"
+    " passes, foreign and floor, and over HTTP (uvicorn) with all others",
     "idle_cpu_ms_per_s: the same process before, without any webhook",
-    "rooms, http, sqlite, redis: wants that were asked for; passes: wants by the room's name, which a join"
-    " renews, so that every webhook makes the keeper look; foreign: agents of other people's workers",
-    "resync_s: the mean comparison with LiveKit's list; loop_lag: how late a task that sleeps 20 ms is",
+    "rooms, webhooks, http, sqlite, redis: wants that were asked for; passes: wants by the room's name, which"
+    " a join renews, so that every webhook makes the keeper look; foreign: agents of other people's workers",
+    "resync_s: the mean comparison with LiveKit's list; loop_lag: how late a task that sleeps 50 ms is",
 ]
 
 
 async def _measured(variant: Variant, seconds: float) -> Row:
     async with contextlib.AsyncExitStack() as stack:
         gateways = await _start(variant, stack)
-        await asyncio.sleep(SETTLE_MANY if variant.rooms >= MANY else SETTLE)
+        await asyncio.sleep(variant.settle)
         await gateways.begin()
-        await asyncio.sleep(seconds / 2)
+        await asyncio.sleep(seconds / 4)
         idle = await gateways.figures()
         await gateways.begin()
         sent, lost = await gateways.send(seconds)
@@ -141,16 +160,26 @@ def _row(
     }
 
 
+Pipe = tuple[asyncio.StreamReader, asyncio.StreamWriter]
+
+
 class Gateways:
     """The measured processes, and the way to them."""
 
     def __init__(
-        self, variant: Variant, session: aiohttp.ClientSession, urls: Sequence[str], visitors: Visitors | None
+        self,
+        variant: Variant,
+        session: aiohttp.ClientSession,
+        urls: Sequence[str],
+        visitors: Visitors | None,
+        pipe: Pipe | None,
     ) -> None:
         self._variant = variant
         self._urls = urls
         self._session = session
         self._visitors = visitors
+        self._pipe = pipe
+        self._answers = asyncio.Lock()
 
     async def begin(self) -> None:
         for url in self._urls:
@@ -167,7 +196,7 @@ class Gateways:
     async def send(self, seconds: float) -> tuple[int, int]:
         """Webhooks at a steady pace, whatever the answers take: how many, and how many got no 200."""
         count = int(seconds * self._variant.rate)
-        moves = _moves(self._variant.site)
+        moves = _moves(self._variant.site, "other" if self._variant.strangers else "")
         began = time.monotonic()
         async with asyncio.TaskGroup() as tasks:
             answers = []
@@ -181,6 +210,11 @@ class Gateways:
         if self._visitors is not None:
             self._visitors.move(*move)
         authorization, body = about_person(*move)
+        if self._pipe is not None:
+            reader, writer = self._pipe
+            writer.write(f"{authorization}\n{body}\n".encode())
+            async with self._answers:  # they come in the order of the webhooks
+                return await reader.readline() == b"200\n"
         try:
             async with self._session.post(
                 f"{url}{PATH}", data=body, headers={"authorization": authorization}
@@ -190,7 +224,7 @@ class Gateways:
             return False
 
 
-def _moves(site: Site) -> Iterator[tuple[str, str, str]]:
+def _moves(site: Site, prefix: str) -> Iterator[tuple[str, str, str]]:
     """Somebody joins a room, or leaves one that they joined a while ago; a seeded choice of rooms."""
     rng = random.Random(1)
     visiting: list[tuple[str, str]] = []
@@ -199,7 +233,7 @@ def _moves(site: Site) -> Iterator[tuple[str, str, str]]:
             room, identity = visiting.pop(rng.randrange(len(visiting)))
             yield "participant_left", room, identity
         else:
-            room, identity = site.name(rng.randrange(site.rooms)), f"visitor-{number}"
+            room, identity = prefix + site.name(rng.randrange(site.rooms)), f"visitor-{number}"
             visiting.append((room, identity))
             yield "participant_joined", room, identity
 
@@ -220,6 +254,8 @@ async def _start(variant: Variant, stack: contextlib.AsyncExitStack) -> Gateways
         port = free_port(socket.SOCK_STREAM)
         await stack.enter_async_context(serving(livekit, port))
         url, node, visitors = f"http://127.0.0.1:{port}", livekit.node_id, Visitors(livekit)
+    folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="bench-scale-"))
+    path = f"{folder}/webhooks" if variant.piped else ""
     ports = [free_port(socket.SOCK_STREAM) for _ in range(variant.replicas)]
     for replica, port in zip(variant.ids, ports, strict=True):
         first = replica == variant.ids[0]
@@ -234,10 +270,12 @@ async def _start(variant: Variant, stack: contextlib.AsyncExitStack) -> Gateways
             livekit_url=url,
             node_id=node,
             fill=first,
+            pipe=path,
         )
         await stack.enter_async_context(_process(config))
         await _ready(session, port)
-    return Gateways(variant, session, [f"http://127.0.0.1:{port}" for port in ports], visitors)
+    pipe = await asyncio.open_unix_connection(path) if path else None
+    return Gateways(variant, session, [f"http://127.0.0.1:{port}" for port in ports], visitors, pipe)
 
 
 async def _ready(session: aiohttp.ClientSession, port: int) -> None:

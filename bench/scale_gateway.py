@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import gc
 import logging
 import socket
@@ -29,6 +30,7 @@ from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Mount, Route, Router
+from starlette.types import Message
 
 from bench.events import KEY, PATH, SECRET
 from bench.figures import percentile
@@ -48,7 +50,7 @@ from gateway.store.open import open_store
 from tests.fakes.livekit import FakeLiveKit
 from tests.fakes.store import MemoryStore
 
-LAG_EVERY = 0.02
+LAG_EVERY = 0.05
 LIVEKIT_TIMEOUT = 10.0
 
 
@@ -64,6 +66,8 @@ class Config(msgspec.Struct, kw_only=True):
     livekit_url: str = ""
     fill: bool
     """The store is empty, and this process has to fill it."""
+    pipe: str = ""
+    """A Unix socket through which webhooks come, instead of HTTP."""
     node_id: str = ""
     """LiveKit's node, when it is another process."""
 
@@ -172,7 +176,11 @@ async def main(config: Config) -> None:
                     visitors.hear(told)
             return keeper.hint(told)
 
-        await _serve(config.port, _app(hint, keeper, metrics, figures))
+        webhook = Webhook(keys={KEY: SECRET}, hint=hint, counter=metrics.webhooks, clock=time.time)
+        if config.pipe:
+            server = await asyncio.start_unix_server(functools.partial(_take, webhook), config.pipe)
+            stack.callback(server.close)
+        await _serve(config.port, _app(webhook, keeper, figures))
         tasks.cancel_scope.cancel()
 
 
@@ -205,14 +213,24 @@ async def _client(url: str, calls: Histogram) -> AsyncIterator[LiveKit]:
         yield livekit
 
 
-def _app(hint: object, keeper: Keeper, metrics: Metrics, figures: Figures) -> Router:
-    webhook = Webhook(
-        keys={KEY: SECRET},
-        hint=hint,  # type: ignore[arg-type]
-        counter=metrics.webhooks,
-        clock=time.time,
-    )
+async def _take(webhook: Webhook, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    """Webhooks as their Authorization header and their body, a line each; answered with their status."""
 
+    async def answer(message: Message) -> None:
+        if message["type"] == "http.response.start":
+            writer.write(b"%d\n" % message["status"])
+
+    while authorization := await reader.readline():
+        body = await reader.readline()
+
+        async def receive(body: bytes = body) -> Message:
+            return {"type": "http.request", "body": body.rstrip(b"\n")}
+
+        headers = [(b"authorization", authorization.rstrip(b"\n"))]
+        await webhook({"type": "http", "method": "POST", "headers": headers}, receive, answer)
+
+
+def _app(webhook: Webhook, keeper: Keeper, figures: Figures) -> Router:
     async def ready(_: Request) -> Response:
         return JSONResponse([h.why for h in keeper.health() if not h.ok])
 
