@@ -66,7 +66,7 @@ class Variant:
     @property
     def settle(self) -> float:
         compared = self.name.startswith(("rooms", "floor"))
-        return FIRST_SWEEP if self.rooms >= 10_000 or compared and self.rooms > 100 else SETTLE
+        return FIRST_SWEEP if self.rooms >= 10_000 or (compared and self.rooms > 100) else SETTLE
 
     @property
     def piped(self) -> bool:
