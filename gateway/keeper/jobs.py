@@ -221,7 +221,7 @@ class Jobs:
             case End.SPENT:
                 alone = replace(want, needs_person=True, state=State.REPLACING, since=now, dispatched_at=0.0)
                 return replace(alone, reason="the agent's session closed when its person left")
-            case End.FINISHED if want.asked_at <= (claim.closed_at or now):
+            case End.FINISHED if want.asked_at < (claim.closed_at or now):
                 return replace(want, state=State.FINISHED, reason="the agent ended by itself", since=now)
             case End.FINISHED:  # somebody asked while it was leaving
                 return replace(

@@ -204,7 +204,7 @@ def _not_listed(s: Situation, claim: Claim, rules: KeeperSettings) -> Plan:
 
 def _spent(s: Situation, claim: Claim) -> Plan:
     """In the room, and its session is closed (fact 82)."""
-    if claim.close_reason in CLOSED_ON_PURPOSE and s.want.asked_at <= claim.closed_at:
+    if claim.close_reason in CLOSED_ON_PURPOSE and s.want.asked_at < claim.closed_at:
         until = claim.closed_at + FINISH_GRACE
         if s.now >= until:
             return finish(s.want, "the agent ended by itself", s.now)  # I5

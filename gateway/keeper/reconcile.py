@@ -50,8 +50,9 @@ ROOM_GONE_GRACE = 5.0
 """A job whose room ended leaves by itself; after this it is made to."""
 
 
-Sighting = tuple[str, float]
-"""The SID of a room that was there, and when."""
+Sightings = dict[str, float]
+"""When each instance (SID) of a room was last there: the few last ones."""
+INSTANCES = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +102,7 @@ class Reconciler:
         self._clock = clock
         self.seen: dict[str, Seen] = {}
         """The last look at each room that matters."""
-        self._sightings: dict[str, Sighting] = {}
+        self._sightings: dict[str, Sightings] = {}
         """Which instance (SID) of each room was last there, and when."""
         self._started_at = clock()
         self._joins: dict[str, set[str]] = {}
@@ -118,7 +119,6 @@ class Reconciler:
 
         Raises StoreUnavailable, LeaseLost.
         """
-        before = self._sightings.get(room)
         seen = await self._observe(room)
         if isinstance(seen, Unknown):
             await self._explain(room, seen, epoch)
@@ -135,7 +135,7 @@ class Reconciler:
         looks = []
         for number, want in enumerate(wants):
             holder = await self._holder(want) if number else _of_agent(claims, want.agent)
-            looks.append(await self._keep(want, holder, seen, before, epoch))
+            looks.append(await self._keep(want, holder, seen, epoch))
         looks += [await self._dismiss(c, seen, epoch) for c in await self._unwanted(room, claims, wants)]
         looks += [await self._see_off(w, seen) for w in known if w.state is State.STOPPED]
         if not wants and not claims:
@@ -174,7 +174,10 @@ class Reconciler:
     def _note(self, name: str, seen: Seen) -> None:
         self.seen[name] = seen
         if seen.room is not None:
-            self._sightings[name] = (seen.room.sid, seen.at)
+            sightings = self._sightings.setdefault(name, {})
+            sightings[seen.room.sid] = seen.at
+            if len(sightings) > INSTANCES:
+                del sightings[min(sightings, key=sightings.__getitem__)]
 
     async def _explain(self, room: str, unknown: Unknown, epoch: int) -> None:
         """Say why nothing happens."""
@@ -209,9 +212,7 @@ class Reconciler:
         last = max((w.since if w.state.ended else w.asked_at for w in wants), default=0.0)
         return {p.sid for p in seen.people if p.joined_at > last}
 
-    async def _keep(
-        self, want: Want, claim: Claim | None, seen: Seen, before: Sighting | None, epoch: int
-    ) -> Look:
+    async def _keep(self, want: Want, claim: Claim | None, seen: Seen, epoch: int) -> Look:
         """Plan for one want and carry it out; several steps when each is due at once."""
         for _ in range(6):
             if claim is not None:
@@ -219,7 +220,7 @@ class Reconciler:
             runs = await self._runs(claim, seen) if claim is not None else False
             if isinstance(runs, Unknown):
                 return Look(unknown=runs.why)
-            decided = plan(self._situation(want, claim, seen, before, runs=runs), self._settings)
+            decided = plan(self._situation(want, claim, seen, runs=runs), self._settings)
             if not await self._wants.write(decided.want, was=want, epoch=epoch):
                 return Look(due=self._clock())  # changed meanwhile: look again
             want = decided.want
@@ -285,11 +286,9 @@ class Reconciler:
         wanted |= {w.agent for w in await self._store.wants(room) if not w.state.ended}
         return [c for c in claims if c.agent not in wanted]
 
-    def _situation(
-        self, want: Want, claim: Claim | None, seen: Seen, before: Sighting | None, *, runs: bool
-    ) -> Situation:
+    def _situation(self, want: Want, claim: Claim | None, seen: Seen, *, runs: bool) -> Situation:
         now = self._clock()
-        sighted = before[1] if before is not None and before[0] == want.sid else None
+        sighted = self._sightings.get(want.room, {}).get(want.sid)
         return Situation(
             want=want,
             claim=claim,

@@ -154,7 +154,8 @@ class Observer:
         came_at = life.came_at if life is not None else self._clock()
         book = self.books[room]
         book.finishes_from, book.finished_at = self._clock(), self._clock() + lasts
-        book.finish_counts = not any(c.kind == "restart" and c.until > came_at - 1.0 for c in book.causes)
+        ends = [*book.stops, *(c for c in book.causes if c.kind == "restart")]
+        book.finish_counts = not any(c.until > came_at - 1.0 for c in ends)
 
     def livekit_died(self) -> None:
         self.outages += 1
