@@ -172,9 +172,10 @@ class Store(Protocol):
 
     async def restore(self, wants: Sequence[Want], claims: Sequence[Claim]) -> None:
         """Put back what the store lost: a want when its id is unknown and no other of its room and agent
-        lives, a claim when nobody holds its room and agent. Overwrites nothing, but for two things: a want
-        that has ended stays ended, whoever says so; and of two claims for a room and agent the one with the
-        later `since` holds, as a failover brings released ones back."""
+        lives, a claim when nobody holds its room and agent. What is there stays, but for three things: a want
+        that has ended stays ended, whoever says so; of two copies of a living want the one of the later
+        generation, then `since`, counts; and of two claims for a room and agent the one with the later
+        `since` holds, as a failover brings released ones back."""
 
     async def send(self, to: str, notes: Sequence[Note]) -> None:
         """Put notes into a replica's inbox; `LEADER`: whoever leads now. Notes to nobody are lost."""

@@ -45,6 +45,19 @@ def replaced(stored: Want | None, want: Want, was: Want) -> Want | None:
     )
 
 
-def overdue_end(stored: Want, told: Want) -> bool:
-    """Whether the store lost the end of a want that a replica remembers; an ask after it counts for more."""
-    return told.state.ended and not stored.state.ended and stored.asked_at <= told.asked_at
+def told_again(stored: Want, told: Want) -> Want | None:
+    """A want that the store has, as it should be after a replica told what it knows of it (`Store.restore`):
+    None to leave it. An end that was lost is made up for, unless somebody asked after it; of two copies that
+    live, the one that was changed later counts."""
+    if stored.state.ended:
+        return None
+    if told.state.ended:
+        return told if stored.asked_at <= told.asked_at else None
+    if (told.generation, told.since) <= (stored.generation, stored.since):
+        return None
+    asked_later = stored.asked_at > told.asked_at
+    return replace(
+        told,
+        asked_at=max(stored.asked_at, told.asked_at),
+        metadata=stored.metadata if asked_later else told.metadata,
+    )

@@ -24,12 +24,12 @@ from gateway.keeper.notes import Note
 from gateway.keeper.ports import LEADER, Clock, LeaseLost, StoreUnavailable
 from gateway.settings import StoreSettings
 from gateway.store.rows import (
-    overdue_end,
     read_claim,
     read_invitation,
     read_want,
     renewed,
     replaced,
+    told_again,
     waiting_since,
     write,
 )
@@ -247,8 +247,8 @@ class SqliteStore:
     def restore(self, wants: Sequence[Want], claims: Sequence[Claim]) -> None:
         for want in wants:
             stored = self._want(want.id)
-            if stored is not None and overdue_end(stored, want):
-                self._overwrite(want)
+            if stored is not None and (better := told_again(stored, want)) is not None:
+                self._overwrite(better)
             elif stored is None and self._living(want.room, want.agent) is None:
                 self._insert(want)
         for claim in claims:

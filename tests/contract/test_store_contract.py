@@ -436,6 +436,21 @@ async def test_what_was_lost_is_restored_and_nothing_else_touched(store: Store) 
     assert await store.release("j3") == lost_claim
 
 
+async def test_of_two_copies_of_a_want_the_later_one_is_restored(store: Store) -> None:
+    """Whoever held a want long ago tells what it knows of it, and so does the leader."""
+    old = await asked(store, want("w1"))
+    later = replace(old, state=State.JOINED, since=old.since + 1, identity="agent-2")
+    await store.restore([later], [])
+    await store.restore([replace(old, state=State.JOINED, identity="agent-1")], [])
+    assert await store.living() == [later]
+    await store.ask(
+        Ask(room="r", agent="a", metadata="m"), fresh=replace(want("w2"), asked_at=NOW + 9, metadata="m")
+    )
+    restarted = replace(later, generation=2)
+    await store.restore([restarted], [])
+    assert await store.living() == [replace(restarted, asked_at=NOW + 9, metadata="m")]
+
+
 async def test_of_two_claims_the_later_one_is_restored(store: Store) -> None:
     """A failover brings back claims that were released, and stages that were left behind."""
     there = await asked(store, want("w1"))

@@ -18,6 +18,7 @@ import anyio
 from gateway.keeper.model import Ask, Claim, Invitation, Pulse, Replica, State, Want
 from gateway.keeper.notes import Guests, Here, Look, Note
 from gateway.keeper.ports import LEADER, LEASE, Clock, LeaseLost, StoreUnavailable
+from gateway.store.rows import told_again
 
 K = TypeVar("K")
 V = TypeVar("V")
@@ -277,11 +278,11 @@ class World:
         for want in wants:
             stored = self._wants.get(want.id)
             if stored is None:
-                missing = self._living_of(want.room, want.agent) is None
+                better = want if self._living_of(want.room, want.agent) is None else None
             else:
-                missing = want.state.ended and not stored.state.ended and stored.asked_at <= want.asked_at
-            if missing:
-                self._put_want(want)
+                better = told_again(stored, want)
+            if better is not None:
+                self._put_want(better)
                 self._look(want.room)
         for claim in claims:
             holder = self._holders.get(claim.room, {}).get(claim.agent)

@@ -1,14 +1,28 @@
--- Put back wants (their number is ARGV[4]) and claims that are missing; an end that was lost, too. A claim takes
--- the place of an older one: a failover brought that back from a time before it was released, or went further.
+-- Put back wants (their number is ARGV[4]) and claims that are missing; an end that was lost, too. Of two copies
+-- of a living want the one that was changed later counts. A claim takes the place of an older one: a failover
+-- brought that back from a time before it was released, or went further.
+local function later(want, stored)
+  local body = cjson.decode(stored[3])
+  if tonumber(want.generation) ~= body.generation then
+    return tonumber(want.generation) > body.generation
+  end
+  return tonumber(want.since) > body.since
+end
+
 local i = 5
 for _ = 1, tonumber(ARGV[4]) do
   local want = want_at(i)
   i = i + WANT
-  local stored = redis.call('HMGET', P .. 'want:' .. want.id, 'alive', 'asked')
-  local missing
-  if stored[1] then
-    missing = want.alive ~= '1' and stored[1] == '1' and tonumber(stored[2]) <= tonumber(want.asked)
-  else
+  local stored = redis.call('HMGET', P .. 'want:' .. want.id, 'alive', 'asked', 'body', 'metadata')
+  local missing = false
+  if stored[1] == '1' and want.alive ~= '1' then
+    missing = tonumber(stored[2]) <= tonumber(want.asked)
+  elseif stored[1] == '1' then
+    missing = later(want, stored)
+    if tonumber(stored[2]) > tonumber(want.asked) then
+      want.asked, want.metadata = stored[2], stored[4]
+    end
+  elseif not stored[1] then
     local id = current(want.room, want.agent)
     missing = not (id and alive(id))
   end
