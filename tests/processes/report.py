@@ -11,6 +11,12 @@ from tests.processes.table import ROWS, Row
 
 KEPT = REPOSITORY / "docs" / "faults.json"
 TABLE = REPOSITORY / "docs" / "faults.md"
+README = REPOSITORY / "README.md"
+BEGIN, END = "<!-- made by `make faults` -->\n", "<!-- end -->\n"
+SHORT_HEAD = """\
+| what was done | tries | violations | healed after p50, s | p99, s |
+|---|--:|--:|--:|--:|
+"""
 
 HEAD = """\
 # The fault table
@@ -68,9 +74,19 @@ def keep(row: Row, outcome: Outcome) -> None:
 
 
 def write() -> None:
-    """Make docs/faults.md from docs/faults.json."""
+    """Make docs/faults.md, and the table in README.md, from docs/faults.json."""
     rows = _kept()
     TABLE.write_text(HEAD + "".join(_cells(row, rows.get(row.name)) for row in ROWS.values()))
+    before, _, rest = README.read_text().partition(BEGIN)
+    _, _, after = rest.partition(END)
+    short = "".join(_short_cells(row, rows[row.name]) for row in ROWS.values() if row.name in rows)
+    README.write_text(before + BEGIN + SHORT_HEAD + short + "\n" + END + after)
+
+
+def _short_cells(row: Row, kept: dict[str, Any]) -> str:
+    violations = ", ".join(f"{k}: {v}" for k, v in kept["violations"].items()) or "0"
+    p50, p99 = (f"{percentile(kept['heals'], p):.1f}" if kept["heals"] else "" for p in (0.5, 0.99))
+    return f"| {row.fault} | {kept['n']} | {violations} | {p50} | {p99} |\n"
 
 
 def _kept() -> dict[str, dict[str, Any]]:
