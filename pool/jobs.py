@@ -23,6 +23,8 @@ log = structlog.get_logger(__name__)
 
 CONFIRM_TIMEOUT = 5.0
 """Seconds for the gate to confirm a claim; after that the job does not enter: unknown lets nobody in."""
+STOOD_STILL = 1.0
+"""Seconds that a timer may be late; after that this process was stopped, and so long it waits for news."""
 DRAIN_REPORTS = 1.0
 """Seconds for the reports of an exited process to arrive, should a grandchild hold its socket open."""
 
@@ -274,4 +276,15 @@ class Jobs:
             self._idle.set()
 
     def _later(self, job: Job, delay: float, call: Callable[[Job], None]) -> None:
-        job.timers.append(asyncio.get_running_loop().call_later(delay, call, job))
+        loop = asyncio.get_running_loop()
+        due = loop.time() + delay
+
+        def run() -> None:
+            if (
+                loop.time() > due + STOOD_STILL
+            ):  # this process did: what the job told meanwhile is still unread
+                job.timers.append(loop.call_later(STOOD_STILL, call, job))
+            else:
+                call(job)
+
+        job.timers.append(loop.call_later(delay, run))

@@ -117,6 +117,10 @@ class Jobs:
         """This process stood still until now."""
         self._paused_at = now
 
+    def just_paused(self, now: float) -> bool:
+        """Whether what comes in may have waited since before this process was stopped."""
+        return now - self._paused_at < AFTER_PAUSE
+
     def pending(self, job_id: str) -> bool:
         """Whether the job has told something that is not in the books yet."""
         return self._untold[job_id] > 0
@@ -152,7 +156,7 @@ class Jobs:
                 case JobEventKind.RAISED:
                     done = await self._advance(replace(claim, raised=event.detail or "exception"), claim)
                 case _:  # it left, exited, was declined, not assigned or not confirmed
-                    after_pause = now - self._paused_at < AFTER_PAUSE
+                    after_pause = self.just_paused(now)
                     end = how_it_ended(claim, event, told_at, after_pause=after_pause)
                     await self.end(claim, end, now, told_at=told_at)
                     done = True

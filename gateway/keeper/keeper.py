@@ -212,7 +212,9 @@ class Keeper:
         """Another replica, or the store on its behalf, tells something."""
         match note:
             case End(job_id=job_id, kill=kill):
-                self._workers.end(job_id, kill=kill)
+                self._notice_pause()
+                if not self._jobs.just_paused(self._clock()):  # else it is old, and comes again if it holds
+                    self._workers.end(job_id, kill=kill)
             case _ if not self._leads():
                 pass  # whoever leads now looks at everything when it takes over
             case Look(room=room):

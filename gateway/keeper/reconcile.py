@@ -18,7 +18,7 @@ from gateway.keeper.model import Claim, End, Room, Seen, Stage, State, Unknown, 
 from gateway.keeper.notes import Note
 from gateway.keeper.plan import LEAVE_TIMEOUT, leave, plan
 from gateway.keeper.policy import Policy
-from gateway.keeper.ports import Clock, LiveKit, Store
+from gateway.keeper.ports import Clock, LeaseLost, LiveKit, Store
 from gateway.keeper.situation import (
     LOOK_SOON,
     Dispatch,
@@ -326,6 +326,7 @@ class Reconciler:
             self._admission.leave(want)
         changed = not decided.actions and decided.due is not None and decided.due <= self._clock()
         for action in decided.actions:
+            self._must_lead(epoch)
             match action:
                 case RemoveParticipant():
                     if (look := await self._remove(want.room, action)) is not None:
@@ -349,6 +350,11 @@ class Reconciler:
                 case Dispatch():
                     return await self._dispatch(want, decided, seen, epoch), seen, False
         return Look(due=decided.due), seen, changed
+
+    def _must_lead(self, epoch: int) -> None:
+        """What is about to be done rests on what the leader saw: one that stood still meanwhile stops here."""
+        if self._fleet.epoch != epoch:
+            raise LeaseLost
 
     def _end(self, action: EndJob) -> None:
         claim = action.claim
@@ -447,6 +453,7 @@ class Reconciler:
             since = now + ROOM_GONE_GRACE - LEAVE_TIMEOUT
             await self._mark(claim, epoch, stage=Stage.LEAVING, since=since)
             return Look(due=now + ROOM_GONE_GRACE)
+        self._must_lead(epoch)
         for action in leave(claim, now):
             match action:
                 case EndJob():
