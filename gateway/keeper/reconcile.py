@@ -352,7 +352,7 @@ class Reconciler:
         return Look(due=decided.due), seen, changed
 
     def _must_lead(self, epoch: int) -> None:
-        """What is about to be done rests on what the leader saw: one that stood still meanwhile stops here."""
+        """What is about to be done rests on what the leader saw: one that stood still stops here."""
         if self._fleet.epoch != epoch:
             raise LeaseLost
 
