@@ -33,6 +33,10 @@ OWN_SWEEP = 600.0
 SLICE = 500
 """Rooms that are compared in one go: about a millisecond."""
 
+TOGETHER = 16
+"""Rooms that are looked at in turn come so many at a time: each by itself would wake the process for each of
+its steps, which costs several times as much."""
+
 T = TypeVar("T")
 
 Wake = Callable[[str, float | None], None]
@@ -200,7 +204,7 @@ class Resync:
                 self._wake(want.room, None)
 
     async def _sweep(self, began: float) -> None:
-        """The next rooms in turn, spread over the time until the next comparison."""
+        """The next rooms in turn, a few at a time, spread over the time until the next comparison."""
         # A new leader has not seen any of them yet: the first time round goes faster.
         own_time = OWN_SWEEP if self._own.times_round else SWEEP
         for sweep, time, own in (self._others, SWEEP, False), (self._own, own_time, True):
@@ -209,7 +213,8 @@ class Resync:
                 rooms += [room for room in some if own is self._tells_by_itself(room)]
                 await anyio.lowlevel.checkpoint()
             for number, room in enumerate(rooms):
-                self._wake(room, began + self._interval * number / len(rooms))
+                turn = number - number % TOGETHER
+                self._wake(room, began + self._interval * turn / len(rooms))
 
     def _wanted_or_called_for(self) -> list[str]:
         """Rooms that want an agent, and those where a join may call for one: whoever left and came back
