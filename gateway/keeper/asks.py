@@ -56,7 +56,7 @@ class Asks:
             metadata=ask.metadata,
             sid=ask.sid,
             created_at=now,
-            asked_at=now,
+            asked_at=ask.at or now,
             since=now,
             lacking_since=now,
             needs_person=ask.source in {Source.POLICY, Source.INVITATION},

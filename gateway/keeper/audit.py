@@ -20,6 +20,9 @@ from pool.ports import JobEvent, JobEventKind, Workers
 log = structlog.get_logger(__name__)
 
 INTERVAL = 10.0
+FORGETTING = 1.0
+"""Seconds between two times at which a replica that follows forgets what the leader knows better: old copies
+of wants, put back into a store that lost its own, would be told for a moment."""
 AT_ONCE = 100
 """Jobs that are looked up in each interval, in turn: more than most machines have. In doubt: all."""
 STORE_RETRY = 0.5
@@ -58,7 +61,14 @@ class Audit:
         """Audit until cancelled."""
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(self._cut_unsure, name="keeper-audit-unsure")
+            tasks.start_soon(self._forget, name="keeper-audit-forget")
             tasks.start_soon(self._audit, name="keeper-audit")
+
+    async def _forget(self) -> None:
+        while True:
+            await anyio.sleep(FORGETTING)
+            if self._fleet.follows:  # else, should the store come back empty, nobody might know them
+                self._wants.keep_lately(self._clock())
 
     async def _audit(self) -> None:
         while True:
@@ -66,8 +76,6 @@ class Audit:
                 await self._doubt.wait()
             doubted, self._doubt = self._doubt.is_set(), anyio.Event()
             self._wants.forget_ended(self._clock())
-            if self._fleet.follows:  # not before: should the store come back empty, nobody else knows them
-                self._wants.keep_lately(self._clock())
             try:
                 await self._end_unclaimed(list(self._workers.inside()) if doubted else self._in_turn())
                 await self._give_up_jobless()

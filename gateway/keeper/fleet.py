@@ -17,6 +17,8 @@ from pool.ports import Capacity, Workers
 
 MARGIN = 0.5
 """Seconds before the lease lapses in which the leader begins nothing any more."""
+CATCHES_UP = 2.0
+"""Seconds in which a replica that is back tells the store what has happened meanwhile."""
 GAP = 1.5
 """Seconds between two heartbeats of our own after which the others' are not judged: the store was away for
 them as well."""
@@ -59,6 +61,8 @@ class Fleet:
         self._clock = clock
         self._others: dict[str, Replica] = {}
         self._lapsed: set[str] = set()
+        self._back_at: dict[str, float] = {}
+        """Replicas that had lapsed and are back, since when."""
         self._strengths: dict[str, Strength] = {}
         """What the others can take together, by agent name; reckoned when first asked for."""
         self._others_nodes: frozenset[str] | None = None
@@ -69,6 +73,9 @@ class Fleet:
         self._judges_from = -math.inf
         self._settled = False
         self._leader = ""
+        self._last_epoch = -1
+        self.led_until = -math.inf
+        """Until then, at least, somebody led before whoever leads now."""
 
     # ---- fed by the heart
 
@@ -85,6 +92,9 @@ class Fleet:
         """A heartbeat came back; it was sent at that time."""
         if sent_at - self._beaten_at > GAP and self._others:
             self._judges_from = sent_at + LEASE
+        if pulse.epoch != self._last_epoch:
+            self._last_epoch = pulse.epoch
+            self.led_until = (self._beaten_at if self._beaten_at > 0 else sent_at) - LEASE
         self._beaten_at = sent_at
         silent = {i: self._others[i].beat_at for i in self._lapsed if i in self._others}
         self._others = {r.id: r for r in pulse.replicas if r.id != self.id}
@@ -96,6 +106,8 @@ class Fleet:
             # One that had lapsed when we still could judge, and has told nothing since, has not come back.
             if (judges and r.beat_at < old) or silent.get(r.id) == r.beat_at
         }
+        self._back_at = {i: at for i, at in self._back_at.items() if sent_at < at + CATCHES_UP}
+        self._back_at |= {i: sent_at for i in silent if i in self._others and i not in self._lapsed}
         self._forget_sums()
         self._settled = pulse.settled
         self._leader = pulse.leader
@@ -131,6 +143,12 @@ class Fleet:
         return self._epoch if self._settled and self._clock() < self._lease_until else None
 
     @property
+    def settled(self) -> bool:
+        """Whether the store has back all that it may have lost, as of our last heartbeat. Under a later
+        generation no step of ours is answered."""
+        return self._settled
+
+    @property
     def follows(self) -> bool:
         """Whether another replica leads, for certain."""
         return self._settled and bool(self._leader) and self._leader != self.id and not self.cut_off
@@ -162,6 +180,11 @@ class Fleet:
         if replica_id not in self._others:
             return self._clock() < self._judges_from
         return replica_id not in self._lapsed
+
+    def silent(self, replica_id: str) -> bool:
+        """Whether a replica may have news that it could not tell: it has lapsed, or did until just now."""
+        back_at = self._back_at.get(replica_id, -math.inf)
+        return not self.alive(replica_id) or self._clock() < back_at + CATCHES_UP
 
     def knows(self, replica_id: str) -> bool:
         """Whether it is us, or another replica has told of itself."""

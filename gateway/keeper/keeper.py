@@ -24,7 +24,7 @@ from gateway.keeper.lead import Lead
 from gateway.keeper.model import Ask, Claim, Invitation, Job, Participant, State, Want
 from gateway.keeper.notes import End, Guests, Here, Hint, Look, Note
 from gateway.keeper.policy import Policy
-from gateway.keeper.ports import LEADER, Clock, LiveKit, Store
+from gateway.keeper.ports import LEADER, Clock, LiveKit, Store, StoreUnavailable
 from gateway.keeper.post import Post
 from gateway.keeper.reconcile import Reconciler
 from gateway.keeper.resync import Resync
@@ -252,7 +252,10 @@ class Keeper:
         return replace(await self._job(want), deduplicated=deduplicated)
 
     async def stop_agent(self, room: str, agent: str) -> Job | None:
-        """End the living want, and its agent. None when there was none."""
+        """End the living want, and its agent. None when there was none.
+
+        Raises StoreUnavailable: nothing was promised.
+        """
         while (want := await self._living(room, agent)) is not None:
             now = self._clock()
             stopped = replace(want, state=State.STOPPED, reason="stopped by request", since=now)
@@ -288,8 +291,12 @@ class Keeper:
                 return await self._job(again)
 
     async def job(self, job_id: str) -> Job | None:
+        """Raises StoreUnavailable."""
         want = await self._store.want(job_id)
-        return None if want is None else await self._job(want)
+        if want is None:
+            self._must_be_settled()
+            return None
+        return await self._job(want)
 
     async def wait(self, job_id: str, timeout: float) -> Job | None:
         """The job once it is joined or has ended, else as it is after `timeout` seconds."""
@@ -338,6 +345,8 @@ class Keeper:
             self._reconciler.forget_joins(hint.room)
             return False
         if wanted or (hint.person and (self._wants.invited(hint.room) or self._policy.agents_for(hint.room))):
+            if hint.person and hint.event == "participant_joined":
+                self._reconciler.hear_join(hint.room, hint.identity)
             self._queue.add(hint.room)
             return True
         return False
@@ -462,4 +471,15 @@ class Keeper:
 
     async def _living(self, room: str, agent: str) -> Want | None:
         wants = await self._store.wants(room)
-        return next((w for w in wants if w.agent == agent and not w.state.ended), None)
+        living = next((w for w in wants if w.agent == agent and not w.state.ended), None)
+        if living is None:
+            self._must_be_settled()
+        return living
+
+    def _must_be_settled(self) -> None:
+        """What was not found may have been lost by the store, and be about to be put back.
+
+        Raises StoreUnavailable then.
+        """
+        if not self._fleet.settled:
+            raise StoreUnavailable("the store may have lost what was written: others still put it back")

@@ -70,7 +70,7 @@ class Lead:
         """How it went: "ok", or why nothing is known."""
 
     def gained(self, epoch: int) -> None:
-        self._reconciler.clear()  # what it saw when it led the last time is out of date
+        self._reconciler.clear(self._fleet.led_until)  # what it saw when it led the last time is out of date
         self._changed.set()
 
     def departed(self) -> None:

@@ -269,6 +269,8 @@ class Ask:
     metadata: str = ""
     sid: str = ""
     """Pins the want at once, when the asker knows the room instance."""
+    at: float = 0.0
+    """When what calls for the agent happened; 0: now."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -168,6 +168,8 @@ def _on_its_way(s: Situation, claim: Claim, rules: KeeperSettings) -> Plan:
     until = claim.since + limit
     if s.now < until:
         return Plan(want=want, due=until)
+    if s.untold:  # it answers, and may long be at work
+        return Plan(want=want, due=s.now + 2 * LOOK_SOON)
     if claim.stage is Stage.ACCEPTED:  # it has no process that could end; should it get one, that is refused
         return Plan(want=want, actions=[EndJob(claim), Release(claim, End.LOST)], due=s.now)
     return Plan(want=want, actions=[EndJob(claim, kill=True)], due=s.now + 1.0)  # EXITED releases it

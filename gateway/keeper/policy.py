@@ -7,7 +7,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 
@@ -31,12 +31,17 @@ class Policy:
         )
 
     def asks(
-        self, seen: Seen, wants: Iterable[Want], invitations: Iterable[Invitation], fresh: Container[str]
+        self,
+        seen: Seen,
+        wants: Iterable[Want],
+        invitations: Iterable[Invitation],
+        joined: Callable[[Participant, Want], float | None],
     ) -> list[Ask]:
         """What the people in the room call for.
 
-        `fresh`: the SIDs of participants whose join was not taken into account yet. A join calls for an agent
-        where none is wanted, and renews the want of one that is: the agent that is about to end comes back.
+        `joined`: when a participant's join became known that came after all that the want tells of; None when
+        it did not. Such a join calls for an agent where none is wanted, and renews the want of one that is:
+        the agent that was about to end comes back.
         """
         if seen.room is None:
             return []
@@ -45,8 +50,10 @@ class Policy:
         for agent, caller in self._callers(seen, invitations).items():
             want = known.get(agent)
             # One that ended before its room was seen meant whichever comes.
-            another_room = want is None or (want.state.ended and want.sid not in {"", seen.room.sid})
-            if another_room or any(p.sid in fresh for p in caller.people):
+            another_room = want is not None and want.state.ended and want.sid not in {"", seen.room.sid}
+            joins = [joined(p, want) for p in caller.people] if want is not None else []
+            fresh = [at for at in joins if at is not None]
+            if want is None or another_room or fresh:
                 asks.append(
                     Ask(
                         room=seen.room.name,
@@ -54,6 +61,7 @@ class Policy:
                         source=caller.source,
                         metadata=caller.metadata,
                         sid=seen.room.sid,
+                        at=max(fresh, default=0.0) if not another_room else 0.0,
                     )
                 )
         return asks

@@ -110,12 +110,17 @@ class RoomBook:
     served_since_cause: bool = False
     """An agent came for the last cause: what it asked for is bound to that instance."""
     last_person_left: float = -1.0
+    returned_into: str = ""
+    """The instance into which an agent came back by itself that was cut off while its own one ended: from
+    outside this is a restart of LiveKit, after which the room is the same."""
 
 
 class Observer:
     def __init__(self, livekit: FakeLiveKit, clock: Callable[[], float]) -> None:
         self._livekit = livekit
         self._clock = clock
+        self.joins_call: Callable[[str], bool] = lambda room: False
+        """Whether a person's join calls for an agent in a room of that name."""
         self.job_of: Callable[[str], tuple[FakeJob, int] | None] = lambda identity: None
         """Finds the process behind an agent's identity, and its replica's number."""
         self.faults = Faults(clock)
@@ -197,6 +202,8 @@ class Observer:
                 book.sid = event.room.sid or book.sid
                 if who.kind != "AGENT":
                     self._person(room, book)
+                    if event.event == "participant_joined" and self.joins_call(room):
+                        self.called_for(room, "join")  # also of one who comes back after LiveKit's restart
                 elif event.event == "participant_joined":
                     self._agent_came(room, book, who.identity)
         self._count_agents(room)
@@ -220,6 +227,8 @@ class Observer:
             self._judge_arrival(room, book, life)
         else:
             life.silences, life.came_at = -1, before.came_at  # it was away: see `_out_of_touch`
+            if book.sid != before.sid:
+                book.returned_into = book.sid
         book.served_since_cause = True
 
     # ---- judgements ---------------------------------------------------------------------------------
@@ -288,8 +297,7 @@ class Observer:
             )
         last = max((c.until for c in book.causes), default=-1.0)
         quiet = self.outage_at < book.ended_at
-        by_policy = any(c.kind == "join" for c in book.causes) and self.outage_at > book.finished_at
-        if book.finished_at > last and self.knowable(book) and not by_policy:
+        if book.finishes_from > last and self.knowable(book):
             self.fail(
                 f"I5: {life.connection.identity} came into {room}, unasked, after its agent had finished"
             )
@@ -301,7 +309,8 @@ class Observer:
         if meant != life.sid and quiet and book.ended_at > 0:
             who = life.connection.identity
             self.fail(f"I4: {who} came into {life.sid}, and was dispatched for {meant}")
-        if last < book.ended_at and book.served_since_cause and quiet:
+        returned = bool(book.sid) and book.returned_into == book.sid
+        if last < book.ended_at and book.served_since_cause and quiet and not returned:
             self.fail(f"I4: {life.connection.identity} came into {room} anew, and nobody had asked there")
 
     def ends(self, job: FakeJob, how: str) -> None:

@@ -106,12 +106,15 @@ async def _rest(scene: Scene, outcome: Outcome) -> None:
     while scene.faults.calm_since is None:  # noqa: ASYNC110  (no event tells of it)
         await anyio.sleep(CHECK)
     began = wall_clock()
-    stuck = sum(s.amount for s in scene.history.steps if s.what == "agents-misbehave")
-    await _settle(scene, outcome, SETTLES + EACH_ENTRY * stuck)
+    await _settle(scene, outcome, _patience(scene))
     outcome.healed_after = wall_clock() - began
     if scene.history.linger and not outcome.broken:
         await anyio.sleep(scene.history.linger)
         await _settle(scene, outcome, 5.0)
+
+
+def _patience(scene: Scene) -> float:
+    return SETTLES + EACH_ENTRY * sum(s.amount for s in scene.history.steps if s.what == "agents-misbehave")
 
 
 async def _settle(scene: Scene, outcome: Outcome, within: float) -> None:
@@ -140,4 +143,4 @@ async def _ask_again(scene: Scene, outcome: Outcome) -> None:
         return
     for room in unsure:
         scene.ask(room, 0, "ask")
-    await _settle(scene, outcome, SETTLES)
+    await _settle(scene, outcome, _patience(scene))

@@ -74,6 +74,7 @@ class Scene:
             each.on_start = self._started
         livekit.on_event.append(self._webhook)
         self.observer.job_of = self._job_of
+        self.observer.joins_call = lambda room: room.startswith(POLICY.removesuffix("*"))
 
     # ---- time and faults ----------------------------------------------------------------------------
 
@@ -154,8 +155,6 @@ class Scene:
             self.people[room, who] = self.livekit.join(room, who)
         except ConnectionError:
             return
-        if room.startswith(POLICY.removesuffix("*")):
-            self.observer.called_for(room, "join")
 
     def ask(self, room: str, via: int, kind: str) -> None:
         """POST, at the replica of that number or another one that is up."""

@@ -70,7 +70,7 @@ def _words(scene: Scene, book: RoomBook) -> list[Word]:
         known = observer.knowable(book)
         words.append(Word(book.finishes_from, book.finished_at, Due.NONE if known else Due.UNSURE))
     if book.ended_at > 0:
-        words.append(Word(book.ended_at, book.ended_at, Due.NONE))
+        words.append(Word(book.ended_at, book.ended_at, Due.UNSURE if book.returned else Due.NONE))
     return words
 
 
