@@ -114,6 +114,10 @@ class RoomBook:
     """The instance into which an agent came back by itself that was cut off while its own one ended: from
     outside this is a restart of LiveKit, after which the room is the same."""
 
+    @property
+    def returned(self) -> bool:
+        return bool(self.sid) and self.returned_into == self.sid
+
 
 class Observer:
     def __init__(self, livekit: FakeLiveKit, clock: Callable[[], float]) -> None:
@@ -309,8 +313,7 @@ class Observer:
         if meant != life.sid and quiet and book.ended_at > 0:
             who = life.connection.identity
             self.fail(f"I4: {who} came into {life.sid}, and was dispatched for {meant}")
-        returned = bool(book.sid) and book.returned_into == book.sid
-        if last < book.ended_at and book.served_since_cause and quiet and not returned:
+        if last < book.ended_at and book.served_since_cause and quiet and not book.returned:
             self.fail(f"I4: {life.connection.identity} came into {room} anew, and nobody had asked there")
 
     def ends(self, job: FakeJob, how: str) -> None:
