@@ -25,11 +25,11 @@ from tests.processes.table import ROWS, Row
 LOGS = REPOSITORY / ".run" / "faults"
 
 
-async def play(row: Row, n: int) -> Outcome:
+async def play(row: Row, n: int, *, bounded: bool = False) -> Outcome:
     """One row; what it could not do for itself is a violation of the row, named `failed`."""
     log = LOGS / row.name
     shutil.rmtree(log, ignore_errors=True)
-    outcome = Outcome(row.name, n, log)
+    outcome = Outcome(row.name, n, log, bounded=bounded)
     began = time.monotonic()
     try:
         await row.play(outcome)
@@ -51,14 +51,15 @@ def main() -> int:
     if unknown := set(given.rows) - ROWS.keys():
         parser.error(f"no such row: {', '.join(sorted(unknown))}. There are {', '.join(ROWS)}")
     signal.signal(signal.SIGTERM, lambda *_: os.kill(os.getpid(), signal.SIGINT))  # asyncio cleans up then
-    violations = 0
+    violations, played = 0, report.circumstances()
     for name in given.rows or ROWS:
         row = ROWS[name]
-        outcome = asyncio.run(play(row, given.n or (row.bounded or 1 if given.bounded else row.n)))
+        n = given.n or (row.bounded or 1 if given.bounded else row.n)
+        outcome = asyncio.run(play(row, n, bounded=given.bounded))
         print(report.line(row, outcome), flush=True)
         violations += outcome.violations.total()
         if not (given.bounded or given.n):
-            report.keep(row, outcome)
+            report.keep(row, outcome, played)
             report.write()
     return 1 if violations else 0
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 import math
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from tests.processes.record import Record, Sample
-from tests.processes.verdict import Pauses, Said, doubles, lies
+from tests.processes.verdict import Pauses, Said, Wishes, doubles, lies, uninvited
 
 TRUTH = 6.0
 """Seconds for which `joined` may be said of an agent whose replica died: its heartbeat lapses after 3, its
@@ -32,6 +32,8 @@ class Outcome:
     longest_overlap: float = 0.0
     figures: dict[str, float] = field(default_factory=dict)
     patience: float = TRUTH
+    bounded: bool = False
+    """As CI plays it: where the row says so, with shorter waits."""
     seconds: float = 0.0
     """How long it took to play the row."""
 
@@ -53,14 +55,19 @@ class Outcome:
     def keep_log(self, name: str, text: str) -> None:
         self._write(f"{name}.log", text)
 
-    def judge(self, record: Record, said: Sequence[Said], pauses: Pauses) -> None:
-        """I1 and I7 over everything that the witness saw."""
+    def judge(
+        self, record: Record, said: Sequence[Said], pauses: Pauses, wishes: Mapping[str, Wishes]
+    ) -> None:
+        """I1, I4, I5 and I7 over everything that the witness saw."""
         now = time.monotonic()
         for room, sids in record.rooms.items():
+            hit = [pause for pause in pauses if room in pause.rooms]
             for sid in sids:
-                self._judge_doubles(room, sid, record.samples[sid], now, pauses)
+                self._judge_doubles(room, sid, record.samples[sid], now, hit)
             spoken = [s for s in said if s.room == room and not self._unseen(s.at, record)]
             whole = sorted((s for sid in sids for s in record.samples[sid]), key=_at)
+            for at, agent in uninvited(whole, wishes.get(room, Wishes())):
+                self.violate("uninvited", f"{agent.identity} in {room} at {at:.2f}: {_near(whole, at)}")
             for lie in lies(spoken, whole, patience=self.patience):
                 self.violate(
                     "I7", f"{room} said joined by {lie.identity} at {lie.at:.2f}: {_near(whole, lie.at)}"

@@ -113,6 +113,13 @@ class Record:
             ends = [s.at for s in samples[1:]] + [time.monotonic()]
             yield from ((s, end) for s, end in zip(samples, ends, strict=True) if not s.over)
 
+    def lost(self, room: str, identity: str, *, since: float) -> float | None:
+        """When that agent was first seen not to work, from `since` on; None: it worked all the time."""
+        for sample, end in self.history(room):
+            if end > since and all(agent.identity != identity for agent in sample.working()):
+                return max(sample.at, since)
+        return None
+
     async def wait(self, room: str, holds: Callable[[Sample], bool], *, timeout: float) -> Sample:
         """The room's first sample from now on (the present one included) that `holds`; TimeoutError."""
         async with asyncio.timeout(timeout):

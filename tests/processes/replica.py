@@ -35,8 +35,9 @@ class Replica(Gateway):
         agent: str,
         env: Mapping[str, str],
         livekit_port: int,
+        entry: str = "gateway",
     ) -> None:
-        super().__init__(livekit, module, slots=slots, agent=agent, env=env)
+        super().__init__(livekit, module, slots=slots, agent=agent, env=env, entry=entry)
         self.number = number
         self.livekit_port = livekit_port
         self.launched = 0.0
@@ -76,14 +77,20 @@ class Replica(Gateway):
         for process in frozen:
             _send(process, signal.SIGCONT)
 
+    async def post(
+        self, room: str, agent: str = "", *, kind: str = "start_agent", timeout: float = ASK_TIMEOUT
+    ) -> httpx.Response | None:
+        """What a POST was answered with, whatever it was; None: no answer."""
+        body = {"jobType": kind, "roomName": room, "payload": {"agentName": agent or self.agent}}
+        try:
+            return await self.http.post("/api/livekit/job", json=body, timeout=timeout)
+        except httpx.TransportError:
+            return None
+
     async def try_ask(self, room: str, agent: str = "") -> dict[str, Any] | None:
         """The job that a POST was answered with; None when it was not accepted (503, no answer)."""
-        body = {"jobType": "start_agent", "roomName": room, "payload": {"agentName": agent or self.agent}}
-        try:
-            answer = answer_of(await self.http.post("/api/livekit/job", json=body, timeout=ASK_TIMEOUT))
-        except (httpx.TransportError, ValueError):
-            return None
-        return answer.job if answer.status < 500 else None
+        response = await self.post(room, agent)
+        return answer_of(response).job if response is not None and response.status_code < 500 else None
 
     async def wants(self) -> list[dict[str, Any]]:
         """All wants as an operator sees them; [] when there is no answer."""

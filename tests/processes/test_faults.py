@@ -19,6 +19,6 @@ pytestmark = [
 async def test_a_fault_heals_without_a_violation(name: str) -> None:
     """The row's promise, over a few tries."""
     row = ROWS[name]
-    outcome = await play(row, row.bounded)
+    outcome = await play(row, row.bounded, bounded=True)
     print(line(row, outcome))
     assert not outcome.violations, outcome.log.joinpath("violations.txt").read_text()

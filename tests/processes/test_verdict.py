@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from tests.processes.lives import Life
 from tests.processes.record import Agent, Sample
-from tests.processes.verdict import Said, agentless, doubles, lies
+from tests.processes.verdict import Pause, Said, Wishes, agentless, doubles, lies, uninvited
 
 
 def agent(identity: str, life: Life = Life.RUNS, name: str = "a") -> Agent:
@@ -34,7 +34,7 @@ def test_an_overlap_with_a_frozen_agent_is_excused_until_two_seconds_after_its_t
     thawed = Sample(20, (agent("x"), agent("y")))
     for alone, excused in ((21.5, True), (24.0, False)):
         samples = [frozen, thawed, Sample(alone, (agent("y"),))]
-        (double,) = doubles(samples, until=30, pauses=[(5, 20)])
+        (double,) = doubles(samples, until=30, pauses=[Pause(5, 20, frozenset({"room"}))])
         assert double.excused is excused
 
 
@@ -50,3 +50,16 @@ def test_the_time_without_an_agent_is_measured() -> None:
     """I2: from the ghost's first sample to the next working agent."""
     samples = [Sample(1, (agent("x"),)), Sample(5, (agent("x", Life.DEAD),)), Sample(7, (agent("y"),))]
     assert agentless(samples, since=0, until=9) == 2
+
+
+def test_an_agent_after_the_end_of_its_room_is_uninvited_until_somebody_asks() -> None:
+    """I4 and I5: over is over; whoever asks later invites, and a ghost is nobody."""
+    samples = [
+        *(Sample(1, (agent("x"),)), Sample(4, over=True)),
+        *(Sample(6, (agent("ghost", Life.DEAD),)), Sample(7, (agent("y"),)), Sample(8, (agent("y"),))),
+    ]
+    over = Wishes(asked=[0.5], over=[5])
+    assert [(at, a.identity) for at, a in uninvited(samples, over)] == [(7, "y")]
+    assert uninvited(samples, Wishes(asked=[0.5, 6.5], over=[5])) == []
+    assert uninvited(samples, Wishes(asked=[0.5])) == []
+    assert uninvited(samples, Wishes(asked=[0.5, 6.5, 7.5], over=[5, 6.8]))

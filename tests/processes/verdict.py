@@ -1,13 +1,14 @@
 """What the record says about the invariants. Pure: samples in, violations out.
 
-I3, I5 and I6 show in the others: whoever acts on ignorance, on an old wish or on a false webhook makes two
-agents (I1), none (I2), or one that nobody asked for (`uninvited`).
+I3 and I6 show in the others: whoever acts on ignorance or on a false webhook makes two agents (I1), none
+(I2), or one that nobody asked for (`uninvited`: I4, and I5 where an agent was told to end).
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from tests.processes.lives import Life
 from tests.processes.record import Agent, Sample
@@ -29,12 +30,32 @@ class Double:
     """One of them was frozen or had been until `OVERLAP_AFTER_A_PAUSE` ago."""
 
 
-Pauses = Sequence[tuple[float, float]]
-"""When processes were frozen or cut off: from, until (monotonic seconds)."""
+@dataclass(frozen=True, slots=True)
+class Pause:
+    """Processes were frozen or cut off (monotonic seconds)."""
+
+    start: float
+    end: float
+    rooms: frozenset[str]
+    """Whose agents they are, or may be when they wake up. Nothing is excused in any other."""
+
+
+Pauses = Sequence[Pause]
+
+
+@dataclass(slots=True)
+class Wishes:
+    """What people did about a room's agent, each time as monotonic seconds."""
+
+    asked: list[float] = field(default_factory=list)
+    """Just before somebody asked."""
+    over: list[float] = field(default_factory=list)
+    """When nobody was there any more, since the room had ended or the agent was told to."""
 
 
 def doubles(samples: Sequence[Sample], *, until: float, pauses: Pauses = ()) -> list[Double]:
-    """Times with two agents of a name that are no ghosts, in one room instance's samples."""
+    """Times with two agents of a name that are no ghosts, in one room instance's samples; `pauses`: those
+    that hit this room."""
     found: list[Double] = []
     for sample, end in with_ends(samples, until):
         for several in _by_name(sample.agents):
@@ -61,7 +82,7 @@ def _excused(agents: Sequence[Agent], start: float, end: float, pauses: Pauses) 
     """A frozen process cannot know that it was replaced; thawed, it has a moment to learn it."""
     if sum(a.life is not Life.FROZEN for a in agents) <= 1:
         return True
-    return any(begin <= start and end <= over + OVERLAP_AFTER_A_PAUSE + LISTING for begin, over in pauses)
+    return any(p.start <= start and end <= p.end + OVERLAP_AFTER_A_PAUSE + LISTING for p in pauses)
 
 
 def with_ends(samples: Sequence[Sample], until: float) -> list[tuple[Sample, float]]:
@@ -79,6 +100,19 @@ def agentless(samples: Sequence[Sample], *, since: float, until: float) -> float
         gap = 0.0 if sample.working() else gap + end - start
         longest = max(longest, gap)
     return longest
+
+
+def uninvited(samples: Sequence[Sample], wishes: Wishes) -> list[tuple[float, Agent]]:
+    """Agents that were seen after all was over and before anybody asked again, in the samples of all
+    instances of a room's name: when each was first seen so (I4, I5). Ghosts talk to nobody."""
+    found: dict[str, tuple[float, Agent]] = {}
+    for over in wishes.over:
+        again = min((at for at in wishes.asked if at > over), default=math.inf)
+        for sample in samples:
+            for agent in sample.agents if over < sample.at < again else ():
+                if not agent.ghost:
+                    found.setdefault(agent.identity, (sample.at, agent))
+    return list(found.values())
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,13 +9,21 @@ import psutil
 
 from tests.processes.agents.crasher import CRASH
 from tests.processes.agents.ponderer import BLOCK
-from tests.processes.outcome import Outcome
-from tests.processes.stage import Setup, Stage, stage
+from tests.processes.building import stage
+from tests.processes.outcome import Outcome, percentile
+from tests.processes.setup import Setup
+from tests.processes.stage import CALM, Stage
 from tests.processes.table import row
 
 GIVE_UP = 40
+GIVE_UP_IN_CI = 12
 FINISHED = 420.0
 """Seconds after which an agent that has left its room must have given its slot back."""
+DEAD, NOBODY = 200, "nobody"
+TURNS = 4
+SETTLED = 5.0
+"""Seconds: the first dispatches of a name are given up after 4."""
+RATIO = 1.5
 
 
 @row("stubborn", "an agent that swallows CancelledError is restarted and stopped", n=3)
@@ -30,8 +38,8 @@ async def stubborn(outcome: Outcome) -> None:
             await here.replica.ask(room, "restart_agent")
             await here.heal(room, since=since, limit=30, former=[former])
             pids += [here.pid_of(former), here.pid_of(here.agent_of(room))]
-            await here.replica.ask(room, "stop_agent")
-            await here.record.wait(room, lambda s: not s.agents, timeout=30)
+            await here.stop(room)
+            await asyncio.sleep(CALM)  # who was stopped does not come back (I5)
             await here.end(room)
         stopped = time.monotonic()
         while left := [pid for pid in pids if psutil.pid_exists(pid)]:
@@ -42,10 +50,11 @@ async def stubborn(outcome: Outcome) -> None:
         outcome.set("seconds_until_the_last_slot_was_free", time.monotonic() - stopped)
 
 
-@row("crash-loop", "an agent that raises each time in one room, beside healthy rooms", n=2)
+@row("crash-loop", "an agent that raises each time in one room, beside healthy rooms", n=2, bounded=1)
 async def crash_loop(outcome: Outcome) -> None:
     """It backs off and gives up at the deadline; the other rooms keep theirs, and new ones are served."""
-    env = {"ROOMKEEPER_GIVE_UP_AFTER": str(GIVE_UP)}
+    give_up = GIVE_UP_IN_CI if outcome.bounded else GIVE_UP
+    env = {"ROOMKEEPER_GIVE_UP_AFTER": str(give_up)}
     async with stage(Setup(module="crasher", env=env), outcome) as here:
         healthy = await here.serve(2)
         for _ in range(outcome.n):
@@ -55,8 +64,8 @@ async def crash_loop(outcome: Outcome) -> None:
             job = await here.ask(crashing)
             began = time.monotonic()
             while (state := (await here.replica.job(job["jobId"])).job["state"]) != "gave_up":
-                if time.monotonic() - began > GIVE_UP + 20:
-                    outcome.violate("I2", f"{state} {GIVE_UP + 20} s after the ask, and not given up")
+                if time.monotonic() - began > give_up + 20:
+                    outcome.violate("I2", f"{state} {give_up + 20} s after the ask, and not given up")
                     break
                 fresh = here.name("fresh")
                 await here.join(fresh)
@@ -73,7 +82,7 @@ def _arrivals(here: Stage, room: str) -> int:
     return len({agent.identity for sample, _ in here.record.history(room) for agent in sample.agents})
 
 
-@row("blocking-request", "the user's on_request blocks its replica's event loop for 5 s", n=6)
+@row("blocking-request", "the user's on_request blocks its replica's event loop for 5 s", n=6, bounded=1)
 async def blocking_request(outcome: Outcome) -> None:
     """Its heartbeat stops, its agents answer when asked: nobody loses one. The room is served in the end."""
     env = {"PONDER": "5", "PONDER_BLOCKS": "1"}
@@ -92,20 +101,33 @@ async def blocking_request(outcome: Outcome) -> None:
             await here.end(blocking)
 
 
-@row("dead-name-200", "200 rooms that want a name nobody serves, beside a name that is served", n=30)
+@row("dead-name-200", "200 rooms that want a name nobody serves, beside a name that is served", n=60)
 async def dead_name(outcome: Outcome) -> None:
-    """The healthy name's p99 stays within 1.5 times what it was alone (fact 83)."""
+    """The healthy name's p99 stays within 1.5 times what it is alone (fact 83): in turns, so that both meet
+    the same machine."""
+    alone: list[float] = []
     async with stage(Setup(watched="alive"), outcome) as here:
-        alone = await _times(here, outcome.n)
-        for _ in range(200):
-            await here.replica.try_ask(here.name("dead"), agent="nobody")
-        await asyncio.sleep(5)
-        beside = await _times(here, outcome.n)
-        outcome.heals.extend(beside)
-        outcome.set("p99_alone", max(alone))
-        outcome.set("p99_ratio", max(beside) / max(alone))
-        if max(beside) > 1.5 * max(alone):
-            outcome.violate("I2", f"{max(beside):.2f} s beside 200 dead rooms, {max(alone):.2f} s alone")
+        for tries in _shares(outcome.n, TURNS):
+            alone += await _times(here, tries)
+            dead = [here.name("dead") for _ in range(DEAD)]
+            for room in dead:
+                await here.replica.try_ask(room, agent=NOBODY)
+            await asyncio.sleep(SETTLED)
+            outcome.heals.extend(await _times(here, tries))
+            for room in dead:
+                await here.replica.post(room, agent=NOBODY, kind="stop_agent")
+            await asyncio.sleep(SETTLED)
+    beside = outcome.heals
+    for share in (50, 99):
+        outcome.set(f"p{share}_alone", percentile(alone, share / 100))
+        outcome.set(f"p{share}_ratio", percentile(beside, share / 100) / percentile(alone, share / 100))
+    if outcome.figures["p99_ratio"] > RATIO:
+        outcome.violate("I2", f"p99 is {outcome.figures['p99_ratio']:.2f} times what it is alone")
+
+
+def _shares(whole: int, parts: int) -> list[int]:
+    """As even as can be, none of them 0."""
+    return [n for n in (whole * (i + 1) // parts - whole * i // parts for i in range(parts)) if n]
 
 
 async def _times(here: Stage, count: int) -> list[float]:

@@ -7,34 +7,59 @@ import shutil
 import subprocess
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping
+import uuid
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from tests.processes.building import stage
 from tests.processes.outcome import Outcome
-from tests.processes.stage import Setup, stage
+from tests.processes.setup import Setup
+from tests.processes.stage import Stage
 from tests.processes.table import row
 
 SOURCE = Path(__file__).parents[1] / "skew.c"
+STEP = 600
+"""Seconds."""
+GIVE_UP = 60
+"""Seconds without an agent after which a want is given up: far less than the step."""
+STOOD = 5.0
+"""Seconds after a step in which whatever it did to leases and deadlines has shown."""
+NOW = "return tonumber(redis.call('TIME')[1])"
+
+
+class WrongClock:
+    """The wall clock of each process that is started with `env`: so many seconds fast, until it is stepped."""
+
+    def __init__(self, library: Path, seconds: int) -> None:
+        self._file = library.with_name(f"skew-{uuid.uuid4().hex[:8]}")
+        self.env = {"LD_PRELOAD": str(library), "SKEW_FILE": str(self._file)}
+        self.step_to(seconds)
+
+    def step_to(self, seconds: int) -> None:
+        """In one step for all who look: never a half-written number."""
+        draft = self._file.with_suffix(".new")
+        draft.write_text(str(seconds))
+        draft.rename(self._file)
 
 
 @contextmanager
-def wrong_clocks() -> Iterator[Callable[[int], Mapping[str, str]]]:
-    """Yields what makes the environment in which a process's wall clock is wrong by so many seconds."""
+def wrong_clocks() -> Iterator[Callable[[int], WrongClock]]:
+    """Yields what makes a wall clock that is wrong by so many seconds."""
     compiler = shutil.which("cc")
     if compiler is None:
         raise RuntimeError("no C compiler (cc) is on PATH: apt-get install gcc libc6-dev")
     with tempfile.TemporaryDirectory(prefix="skew-") as folder:
         library = Path(folder) / "skew.so"
         subprocess.run([compiler, "-shared", "-fPIC", "-O1", "-o", library, SOURCE], check=True)
-        yield lambda seconds: {"LD_PRELOAD": str(library), "SKEW": str(seconds)}
+        yield lambda seconds: WrongClock(library, seconds)
 
 
 @row("clock-45s", "two gateways' clocks 45 s fast and slow against LiveKit's: nothing happens", n=10)
 async def clock_a_bit_off(outcome: Outcome) -> None:
     """LiveKit's leeway is 60 s (fact 85)."""
     with wrong_clocks() as wrong_by:
-        setup = Setup(replicas=2, redis=True, envs={0: wrong_by(45), 1: wrong_by(-45)})
+        setup = Setup(replicas=2, redis=True, envs={0: wrong_by(45).env, 1: wrong_by(-45).env})
         await _served(setup, outcome)
 
 
@@ -51,11 +76,11 @@ async def _served(setup: Setup, outcome: Outcome) -> None:
             await here.end(room)
 
 
-@row("clock-10min", "a gateway's clock 10 min fast, another's slow: not ready, others serve", n=10)
+@row("clock-10min", "a gateway's clock 10 min fast, another's slow: not ready, others serve", n=10, bounded=2)
 async def clock_far_off(outcome: Outcome) -> None:
     """They say why, take part in nothing, and what was asked of them is served by the third."""
     with wrong_clocks() as wrong_by:
-        envs = {0: wrong_by(600), 1: wrong_by(-600)}
+        envs = {0: wrong_by(600).env, 1: wrong_by(-600).env}
         setup = Setup(replicas=3, redis=True, envs=envs, unready=frozenset(envs))
         await _refused(setup, outcome)
 
@@ -78,28 +103,48 @@ async def _refused(setup: Setup, outcome: Outcome) -> None:
 
 @row(
     "clock-store",
-    "Redis' clock 10 min fast, then slow, against the gateways': nothing happens",
-    n=10,
+    "Redis' clock is set 10 min ahead, and back again, while calls go on and a room waits: nothing happens",
+    n=6,
 )
 async def clock_of_the_store(outcome: Outcome) -> None:
-    """Times in the store are the store's."""
+    """No deadline is passed by it and none put off: nobody lapses, no want is given up (a minute would do),
+    no agent loses its room, and requests are served, in line and by new agents."""
     with wrong_clocks() as wrong_by:
-        for seconds in (600, -600):
-            setup = Setup(replicas=2, redis=True, redis_env=wrong_by(seconds))
-            await _undisturbed(setup, outcome, (outcome.n + 1) // 2)
+        clock = wrong_by(0)
+        env = {"ROOMKEEPER_GIVE_UP_AFTER": str(GIVE_UP)}
+        setup = Setup(replicas=2, slots=2, redis=True, redis_env=clock.env, env=env)
+        async with stage(setup, outcome) as here:
+            rooms = await here.serve(3)
+            before = here.agents_of(rooms)
+            for number in range(outcome.n):
+                await _undisturbed_by_a_step(here, clock, 0 if number % 2 else STEP)
+                await here.calm(rooms)
+                here.must_be_uncut(rooms, before)
+            for harm in ("gave_up", "jobs_cut"):
+                if count := await here.total(f"roomkeeper_{harm}_total"):
+                    outcome.violate("I3", f"{harm}: {count:g}, and nothing but a clock was set")
+            outcome.set("lapses_seen", await here.total("roomkeeper_replicas_lapsed_total"))
 
 
-async def _undisturbed(setup: Setup, outcome: Outcome, tries: int) -> None:
-    async with stage(setup, outcome) as here:
-        rooms = await here.serve(2)
-        before = here.agents_of(rooms)
-        for _ in range(tries):
-            room = here.name()
-            await here.join(room)
-            since = time.monotonic()
-            await here.ask(room)
-            await here.heal(room, since=since, limit=10)
-            await here.end(room)
-        await asyncio.sleep(5)
-        await here.calm(rooms)
-        here.must_be_uncut(rooms, before)
+async def _undisturbed_by_a_step(here: Stage, clock: WrongClock, seconds: int) -> None:
+    """One room has the last slot, another waits in line, a third is asked for after the step."""
+    (last,) = await here.serve(1, "last")
+    waits, after = here.name("waits"), here.name("after")
+    await here.join(waits)
+    await here.join(after)
+    await here.ask(waits)
+    clock.step_to(seconds)
+    assert here.redis is not None
+    if abs(int(here.redis.call("EVAL", NOW, "0")[1:]) - time.time() - seconds) > 2:
+        raise RuntimeError(f"the clock of redis-server is not {seconds} s ahead")
+    since = time.monotonic()
+    await here.ask(after)
+    here.outcome.set(
+        "slowest_answer", max(here.outcome.figures.get("slowest_answer", 0.0), time.monotonic() - since)
+    )
+    await asyncio.sleep(STOOD)
+    for former, following in ((last, waits), (waits, after)):
+        since = time.monotonic()
+        await here.end(former)
+        await here.heal(following, since=since, limit=10)
+    await here.end(after)

@@ -7,8 +7,9 @@ import random
 import signal
 import time
 
+from tests.processes.building import stage
 from tests.processes.outcome import Outcome
-from tests.processes.stage import Setup, stage
+from tests.processes.setup import Setup
 from tests.processes.table import row
 
 

@@ -5,8 +5,10 @@ from __future__ import annotations
 import asyncio
 import time
 
+from tests.processes.building import stage
 from tests.processes.outcome import Outcome
-from tests.processes.stage import Setup, Stage, stage
+from tests.processes.setup import Setup
+from tests.processes.stage import Stage
 from tests.processes.table import row
 
 BACK = 30.0
@@ -41,8 +43,8 @@ async def down_very_long(outcome: Outcome) -> None:
 
 async def _down_for_long(outcome: Outcome, seconds: float) -> None:
     """Everybody gave up meanwhile; whoever comes back asks again, as pages do, and has one agent."""
-    async with stage(Setup(), outcome) as here:
-        rooms = await here.serve(3)
+    async with stage(Setup(slots=8), outcome) as here:
+        rooms = await here.serve(6)
         for _ in range(outcome.n):
             since = await _down(here, seconds)
             await asyncio.gather(*(here.join(room) for room in rooms))
@@ -68,7 +70,7 @@ async def _down(here: Stage, seconds: float) -> float:
 )
 async def node_killed(outcome: Outcome) -> None:
     """People load the page again at the surviving node, where the load balancer now sends everybody; their
-    rooms are brought there. Then the other one dies. Heals are heard by the person."""
+    rooms are brought there. Then the other one dies, with all of them. Heals are heard by the person."""
     setup = Setup(replicas=2, slots=8, redis=True, nodes=2, proxied=frozenset({"livekit"}))
     async with stage(setup, outcome) as here:
         rooms = await here.serve(6)
@@ -76,7 +78,8 @@ async def node_killed(outcome: Outcome) -> None:
             dead = (number + 1) % 2
             since = time.monotonic()
             here.nodes[dead].kill()
-            async with here.pause():
+            hit = rooms if number else [*rooms[dead::2], *here.rooms_of(here.replicas[dead], rooms)]
+            async with here.pause(hit):
                 for replica in here.replicas:
                     await here.links[replica.number, "livekit"].lead_to(here.nodes[1 - dead].port)
                 await asyncio.gather(*(here.join(room, 1 - dead) for room in rooms))

@@ -5,8 +5,10 @@ from __future__ import annotations
 import asyncio
 import time
 
+from tests.processes.building import stage
 from tests.processes.outcome import Outcome
-from tests.processes.stage import Setup, Stage, stage
+from tests.processes.setup import Setup
+from tests.processes.stage import Stage
 from tests.processes.table import row
 
 REPLACED_WITHIN = 15.0
@@ -45,7 +47,7 @@ async def _freeze(outcome: Outcome, seconds: float) -> None:
             hit = here.rooms_of(victim, rooms)
             before = here.agents_of(hit)
             since = time.monotonic()
-            async with here.pause():
+            async with here.pause(hit):
                 frozen = victim.freeze()
                 healing = asyncio.create_task(_heals(here, hit, since))
                 await asyncio.sleep(seconds)
@@ -71,7 +73,7 @@ async def _freeze_gateway(outcome: Outcome, seconds: float) -> None:
         for _ in range(outcome.n):
             before = here.agents_of(rooms)
             victim = max(here.replicas, key=lambda r: len(here.rooms_of(r, rooms)))
-            async with here.pause():
+            async with here.pause(here.rooms_of(victim, rooms)):
                 frozen = victim.freeze(tree=False)
                 await asyncio.sleep(seconds)
                 victim.thaw(frozen)

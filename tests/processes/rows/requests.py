@@ -7,9 +7,11 @@ import itertools
 import time
 from collections.abc import Callable
 
+from tests.processes.building import stage
 from tests.processes.meddler import Meddling, Rule
 from tests.processes.outcome import Outcome
-from tests.processes.stage import Setup, Stage, stage
+from tests.processes.setup import Setup
+from tests.processes.stage import Stage
 from tests.processes.table import row
 
 POSTS = 1000

@@ -5,8 +5,11 @@ from __future__ import annotations
 import asyncio
 import time
 
+from tests.processes.building import stage
 from tests.processes.outcome import Outcome
-from tests.processes.stage import SERVED, Setup, Stage, stage
+from tests.processes.rooms import SERVED
+from tests.processes.setup import Setup
+from tests.processes.stage import Stage
 from tests.processes.table import row
 from tests.processes.verdict import agentless
 

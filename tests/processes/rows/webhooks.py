@@ -7,10 +7,13 @@ import os
 import signal
 import time
 
+from tests.processes.building import stage
 from tests.processes.outcome import Outcome
-from tests.processes.stage import Setup, Stage, stage
+from tests.processes.setup import Setup
+from tests.processes.stage import Stage
 from tests.processes.table import row
 
+REPLAYED = 10_000
 RESYNC = 10.0
 """Seconds between two comparisons with what LiveKit lists, the default."""
 
@@ -18,13 +21,13 @@ RESYNC = 10.0
 @row(
     "webhooks-doubled",
     "10,000 old webhooks again, shuffled, and 30 % of the new ones doubled",
-    n=10_000,
+    n=3,
 )
 async def doubled(outcome: Outcome) -> None:
     """Rooms with a past (people who came back, agents that died, rooms that ended) hear all of it again."""
-    async with stage(Setup(slots=4), outcome) as here:
+    async with stage(Setup(slots=outcome.n + 2), outcome) as here:
         here.hooks.doubled, here.hooks.shuffled = 0.3, True
-        rooms = await here.serve(3)
+        rooms = await here.serve(outcome.n)
         ended = await here.serve(1, "ended")
         await here.end(ended[0])
         for room in rooms:
@@ -34,7 +37,7 @@ async def doubled(outcome: Outcome) -> None:
             await here.join(room)
         await here.calm(rooms)
         before = here.agents_of(rooms)
-        replay = asyncio.create_task(here.hooks.replay(outcome.n))
+        replay = asyncio.create_task(here.hooks.replay(REPLAYED))
         while not replay.done():
             room = here.name("fresh")
             await here.join(room)
@@ -43,6 +46,7 @@ async def doubled(outcome: Outcome) -> None:
             await here.heal(room, since=since, limit=10)
             await here.end(room)
         await replay
+        outcome.set("events_replayed", REPLAYED)
         await here.calm(rooms)
         here.must_be_uncut(rooms, before)
         if here.record.now(ended[0]).agents:
