@@ -1,4 +1,4 @@
-"""What a row's judge holds against it: an overlap where nothing stood still, an agent that nobody asked for."""
+"""What is held against a row: an overlap where nothing stood still, an agent that nobody asked for."""
 
 from __future__ import annotations
 
@@ -27,9 +27,7 @@ def agents(*identities: str) -> tuple[Agent, ...]:
 
 
 @pytest.mark.parametrize(("hit", "violations"), [("room", 0), ("another", 1)])
-def test_a_pause_excuses_the_rooms_that_it_hit_and_no_other(
-    tmp_path: Path, hit: str, violations: int
-) -> None:
+def test_a_pause_excuses_the_rooms_it_hit_and_no_other(tmp_path: Path, hit: str, violations: int) -> None:
     """I1: two agents in a room whose processes ran all the time are a violation, whoever stood still."""
     record = a_record(tmp_path, "room", Sample(1, agents("x", "y")), Sample(2, agents("y")))
     outcome = an_outcome(tmp_path)

@@ -29,7 +29,7 @@ NOW = "return tonumber(redis.call('TIME')[1])"
 
 
 class WrongClock:
-    """The wall clock of each process that is started with `env`: so many seconds fast, until it is stepped."""
+    """The wall clock of each process that is started with `env`: so many seconds fast until it is set."""
 
     def __init__(self, library: Path, seconds: int) -> None:
         self._file = library.with_name(f"skew-{uuid.uuid4().hex[:8]}")
