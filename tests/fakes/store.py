@@ -127,9 +127,14 @@ class MemoryLink:
             inbox.arrived = anyio.Event()
             with anyio.move_on_after(RECEIVE):
                 await inbox.arrived.wait()
+            if self.fails():
+                raise StoreUnavailable("the store failed")
+            # The server pops for whoever waits, also when that one's line was cut since: they are lost.
+            notes = self._world.inbox(replica_id).take() if inbox.arrived.is_set() else []
             self._check()
-            notes = self._world.inbox(replica_id).take()
             await self.on_the_way()
+            if self.loses():
+                raise StoreUnavailable("the store's answer was lost")
         return notes
 
     async def _step(self, work: Callable[[], T], *, guarded: bool = True) -> T:

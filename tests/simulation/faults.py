@@ -1,9 +1,9 @@
-"""Which faults were at work when. A record, not their cause."""
+"""Which faults were at work when, and at which replica. A record, not their cause."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 
 
@@ -13,7 +13,13 @@ class Spell:
 
     kind: str
     began: float
+    via: int | None = None
+    """The number of the replica that it hit; None: all of them."""
     ended: float = math.inf
+
+    def hits(self, via: int | None) -> bool:
+        """Whether that replica was hit; None: any."""
+        return via is None or self.via is None or self.via == via
 
 
 class Faults:
@@ -22,8 +28,8 @@ class Faults:
         self._spells: list[Spell] = []
         self._started_at = clock()
 
-    def begin(self, kind: str) -> Spell:
-        spell = Spell(kind, self._clock())
+    def begin(self, kind: str, via: int | None = None) -> Spell:
+        spell = Spell(kind, self._clock(), via)
         self._spells.append(spell)
         return spell
 
@@ -36,17 +42,28 @@ class Faults:
         last = max((spell.ended for spell in self._spells), default=self._started_at)
         return None if last == math.inf else last
 
-    def between(self, began: float, ended: float, kinds: Collection[str]) -> bool:
-        """Whether a fault of one of these kinds was at work in that time."""
-        return any(s.kind in kinds and s.began <= ended and s.ended >= began for s in self._spells)
+    def between(self, began: float, ended: float, kinds: Collection[str], via: int | None = None) -> bool:
+        """Whether a fault of one of these kinds was at work in that time, at that replica (None: any)."""
+        return any(
+            s.kind in kinds and s.began <= ended and s.ended >= began and s.hits(via) for s in self._spells
+        )
 
-    def lasting(self, moment: float, seconds: float, kinds: Collection[str]) -> bool:
+    def lasting(self, moment: float, seconds: float, kinds: Collection[str], via: int | None = None) -> bool:
         """Whether a fault of one of these kinds was at work then, or soon after, and for so long."""
         soon = moment + 1.0
         return any(
-            s.kind in kinds and s.began <= soon and s.ended >= moment and s.ended - s.began >= seconds
+            s.kind in kinds
+            and s.began <= soon
+            and s.ended >= moment
+            and s.ended - s.began >= seconds
+            and s.hits(via)
             for s in self._spells
         )
 
     def of(self, kinds: Collection[str]) -> list[Spell]:
         return [s for s in self._spells if s.kind in kinds]
+
+    def over_by(self, rest: Mapping[str, float]) -> float:
+        """When what the faults of these kinds did is over: so many seconds after the end of each. Infinite
+        while one is at work."""
+        return max((s.ended + rest[s.kind] for s in self._spells if s.kind in rest), default=-math.inf)

@@ -24,9 +24,11 @@ from tests.fakes.livekit import FakeLiveKit
 from tests.fakes.livekit_parts import Call, Connection, Fault, Link
 from tests.fakes.pool_jobs import FakeJob
 from tests.fakes.store import MemoryStore
+from tests.simulation.books import Cause
 from tests.simulation.clock import wall_clock
+from tests.simulation.excuses import MEMORY_LOSS
 from tests.simulation.history import History
-from tests.simulation.observer import MEMORY_LOSS, Cause, Observer
+from tests.simulation.observer import Observer
 from tests.simulation.replica import AGENT, Replica
 
 POLICY = "policy-*"
@@ -81,9 +83,10 @@ class Scene:
     def later(self, delay: float, action: Callable[[], None]) -> None:
         self.livekit.after(delay, action)
 
-    def during(self, lasts: float, undo: Callable[[], None]) -> None:
-        """The fault of the step under way is at work for so many seconds; then it is undone."""
-        fault = self.faults.begin(self.step)
+    def during(self, lasts: float, undo: Callable[[], None], at: Replica | None = None) -> None:
+        """The fault of the step under way is at work for so many seconds; then it is undone. `at`: the
+        replica that it hits, None for all of them."""
+        fault = self.faults.begin(self.step, None if at is None else at.number)
 
         def over() -> None:
             undo()
@@ -92,9 +95,9 @@ class Scene:
 
         self.later(lasts, over)
 
-    def blow(self) -> None:
+    def blow(self, at: Replica | None = None) -> None:
         """The fault of the step under way is over at once."""
-        self.faults.end(self.faults.begin(self.step))
+        self.faults.end(self.faults.begin(self.step, None if at is None else at.number))
 
     # ---- replicas -----------------------------------------------------------------------------------
 
@@ -162,7 +165,7 @@ class Scene:
         if not candidates:
             return
         replica = self.replica(via) if self.replica(via).up else self.rng.choice(candidates)
-        cause = self.observer.asked(room, kind)
+        cause = self.observer.asked(room, kind, replica.number)
         replica.request(partial(self._post, room, kind, cause))
 
     async def _post(self, room: str, kind: str, cause: Cause, keeper: Keeper) -> None:

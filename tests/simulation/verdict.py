@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from enum import Enum
 
 from gateway.keeper.model import State
-from tests.simulation.observer import MEMORY_LOSS, OUT_OF_STORE, RoomBook
+from tests.simulation.books import Cause, RoomBook
+from tests.simulation.excuses import MEMORY_LOSS, OUT_OF_STORE, knowable
 from tests.simulation.scene import Scene
 
 DEPARTURE = 25.0
@@ -17,6 +18,9 @@ DEPARTURE = 25.0
 
 SILENCED = 8.0
 """Seconds after a loss of memory in which replicas tell again what they know."""
+ASKS_KNOWN = 4.0
+"""Seconds for which the replica that was asked remembers it, whoever leads."""
+ENDS_KNOWN = 50.0
 CANNOT_TELL = (*OUT_OF_STORE, "replica-killed", "replica-ends")
 
 
@@ -58,30 +62,34 @@ def _words(scene: Scene, book: RoomBook) -> list[Word]:
         before_end = book.ended_at - DEPARTURE < cause.until and cause.sent <= book.ended_at
         outage = observer.outages and cause.sent <= observer.outage_at
         unsure = cause.answered is None or cause.refused or before_end or outage
-        unsure = unsure or _forgotten(scene, cause.sent)
+        unsure = unsure or _forgotten(scene, cause)
         words.append(Word(cause.sent, cause.until, Due.UNSURE if unsure else Due.ONE))
     if observer.outages and any(c.kind == "join" for c in book.causes):
         # Whoever returns has joined anew: that may count as a call for an agent, or not.
         words.append(Word(observer.outage_at, math.inf, Due.UNSURE))
     for stop in book.stops:
-        unsure = stop.answered is None or stop.refused or _forgotten(scene, stop.sent)
+        unsure = stop.answered is None or stop.refused or _forgotten(scene, stop)
         words.append(Word(stop.sent, stop.until, Due.UNSURE if unsure else Due.NONE))
     if book.finished_at > 0:
-        known = observer.knowable(book)
+        known = knowable(observer.faults, book)
         words.append(Word(book.finishes_from, book.finished_at, Due.NONE if known else Due.UNSURE))
     if book.ended_at > 0:
         words.append(Word(book.ended_at, book.ended_at, Due.UNSURE if book.returned else Due.NONE))
     return words
 
 
-def _forgotten(scene: Scene, moment: float) -> bool:
-    """The store lost its memory of what was said then, and a replica that knew it could not tell it again."""
+def _forgotten(scene: Scene, cause: Cause) -> bool:
+    """The store lost its memory of what was said then, and whoever knew it could not tell it again: for a
+    while the replica that was asked (a stop for as long as any end), later the leader, whoever that is."""
     faults = scene.observer.faults
-    return any(
-        faults.between(moment, loss.began + SILENCED, CANNOT_TELL)
-        for loss in faults.of(MEMORY_LOSS)
-        if loss.began > moment - 1.0
-    )
+    for loss in faults.of(MEMORY_LOSS):
+        if loss.began < cause.sent - 1.0:
+            continue
+        known = ENDS_KNOWN if cause.kind == "stop" else ASKS_KNOWN
+        via = cause.via if loss.began < cause.sent + known else None
+        if faults.between(cause.sent, loss.began + SILENCED, CANNOT_TELL, via):
+            return True
+    return False
 
 
 async def complaints(scene: Scene) -> list[str]:

@@ -22,13 +22,13 @@ def die(scene: Scene, step: Step) -> None:
     if (found := _job(scene, step)) is not None:
         replica, job = found
         replica.pool.die(job)
-        scene.blow()
+        scene.blow(replica)
 
 
 def raise_(scene: Scene, step: Step) -> None:
     if (found := _job(scene, step)) is not None and found[1].working and not found[1].frozen:
         found[0].pool.raise_(found[1])
-        scene.blow()
+        scene.blow(found[0])
 
 
 def finish(scene: Scene, step: Step) -> None:
@@ -51,7 +51,7 @@ def close_by_error(scene: Scene, step: Step) -> None:
     found = _job(scene, step)
     if found is not None and found[1].working and not found[1].frozen:
         found[0].pool.close_session(found[1], "error")
-        scene.blow()
+        scene.blow(found[0])
 
 
 def freeze_job(scene: Scene, step: Step) -> None:
@@ -66,13 +66,12 @@ def freeze_job(scene: Scene, step: Step) -> None:
         if not job.exited:
             replica.pool.thaw_job(job)
 
-    scene.during(step.lasts, thaw)
+    scene.during(step.lasts, thaw, replica)
 
 
 def entries(scene: Scene, step: Step) -> None:
     """The next `amount` agents misbehave as they enter."""
     scene.entries += [step.how] * round(step.amount)
-    scene.blow()
 
 
 def decline(scene: Scene, step: Step) -> None:
@@ -81,7 +80,7 @@ def decline(scene: Scene, step: Step) -> None:
     if replica.up:
         pool = replica.pool
         pool.declines = True
-        scene.during(step.lasts, partial(setattr, pool, "declines", False))
+        scene.during(step.lasts, partial(setattr, pool, "declines", False), replica)
 
 
 def dawdle(scene: Scene, step: Step) -> None:
@@ -90,7 +89,7 @@ def dawdle(scene: Scene, step: Step) -> None:
     if replica.up:
         timing = replica.pool.timing
         timing.answer = step.amount
-        scene.during(step.lasts, partial(setattr, timing, "answer", 0.0))
+        scene.during(step.lasts, partial(setattr, timing, "answer", 0.0), replica)
 
 
 def linger(scene: Scene, step: Step) -> None:
@@ -99,7 +98,7 @@ def linger(scene: Scene, step: Step) -> None:
     if replica.up:
         timing = replica.pool.timing
         timing.exit = step.amount
-        scene.during(step.lasts, partial(setattr, timing, "exit", 0.1))
+        scene.during(step.lasts, partial(setattr, timing, "exit", 0.1), replica)
 
 
 def full(scene: Scene, step: Step) -> None:
@@ -108,7 +107,7 @@ def full(scene: Scene, step: Step) -> None:
     if replica.up:
         pool = replica.pool
         pool.resize(round(step.amount))
-        scene.during(step.lasts, partial(pool.resize, scene.history.slots))
+        scene.during(step.lasts, partial(pool.resize, scene.history.slots), replica)
 
 
 def worker_cut(scene: Scene, step: Step) -> None:
@@ -116,7 +115,7 @@ def worker_cut(scene: Scene, step: Step) -> None:
     replica = scene.replica(step.via)
     if replica.up and replica.pool.registration is not None:
         replica.pool.registration.cut()
-        scene.blow()
+        scene.blow(replica)
 
 
 def worker_mute(scene: Scene, step: Step) -> None:
@@ -125,7 +124,7 @@ def worker_mute(scene: Scene, step: Step) -> None:
     if replica.up and replica.pool.registration is not None:
         registration = replica.pool.registration
         registration.freeze()
-        scene.during(step.lasts, registration.thaw)
+        scene.during(step.lasts, registration.thaw, replica)
 
 
 def _entries(rng: random.Random, stage: Stage) -> Fields:

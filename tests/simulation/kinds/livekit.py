@@ -79,7 +79,7 @@ def cut_off(scene: Scene, step: Step) -> None:
     line, pool = replica.line, replica.pool
     line.cut = True
     if step.how == "api":
-        scene.during(step.lasts, partial(setattr, line, "cut", False))
+        scene.during(step.lasts, partial(setattr, line, "cut", False), replica)
         return
     pool.sever()
 
@@ -87,7 +87,7 @@ def cut_off(scene: Scene, step: Step) -> None:
         line.cut = False
         pool.mend()
 
-    scene.during(step.lasts, mend)
+    scene.during(step.lasts, mend, replica)
 
 
 def clock_off(scene: Scene, step: Step) -> None:
@@ -96,7 +96,7 @@ def clock_off(scene: Scene, step: Step) -> None:
     if replica.up:
         line = replica.line
         line.refused = True
-        scene.during(step.lasts, partial(setattr, line, "refused", False))
+        scene.during(step.lasts, partial(setattr, line, "refused", False), replica)
 
 
 def _server(rng: random.Random, stage: Stage) -> Fields:

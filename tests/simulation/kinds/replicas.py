@@ -16,7 +16,7 @@ def kill(scene: Scene, step: Step) -> None:
     replica = scene.replica(step.via)
     if replica.up:
         replica.kill()
-        scene.during(step.lasts, partial(scene.start, replica))
+        scene.during(step.lasts, partial(scene.start, replica), replica)
 
 
 def end(scene: Scene, step: Step) -> None:
@@ -35,7 +35,7 @@ def end(scene: Scene, step: Step) -> None:
         scene.later(0.1, partial(scene.start, replica))
 
     scene.spawn(work)
-    scene.during(step.amount + step.lasts + 1.0, again)
+    scene.during(step.amount + step.lasts + 1.0, again, replica)
 
 
 def freeze(scene: Scene, step: Step) -> None:
@@ -51,7 +51,7 @@ def freeze(scene: Scene, step: Step) -> None:
             replica.thaw()
             scene.observer.look()
 
-    scene.during(step.lasts, thaw)
+    scene.during(step.lasts, thaw, replica)
 
 
 def _down(rng: random.Random, stage: Stage) -> Fields:

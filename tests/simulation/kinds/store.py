@@ -21,7 +21,7 @@ def cut_off(scene: Scene, step: Step) -> None:
     if replica.up:
         link = replica.link
         link.away = True
-        scene.during(step.lasts, partial(setattr, link, "away", False))
+        scene.during(step.lasts, partial(setattr, link, "away", False), replica)
 
 
 def unreliable(scene: Scene, step: Step) -> None:
@@ -31,7 +31,7 @@ def unreliable(scene: Scene, step: Step) -> None:
         return
     link = replica.link
     setattr(link, step.how, lambda: rng.random() < step.amount)
-    scene.during(step.lasts, partial(setattr, link, step.how, lambda: False))
+    scene.during(step.lasts, partial(setattr, link, step.how, lambda: False), replica)
 
 
 def slow(scene: Scene, step: Step) -> None:
@@ -40,7 +40,7 @@ def slow(scene: Scene, step: Step) -> None:
     if replica.up:
         link, before = replica.link, 0.0005
         link.latency = step.amount
-        scene.during(step.lasts, partial(setattr, link, "latency", before))
+        scene.during(step.lasts, partial(setattr, link, "latency", before), replica)
 
 
 def failover(scene: Scene, step: Step) -> None:

@@ -1,0 +1,61 @@
+"""Which faults explain what: tables, and what follows from them. A fault that hit one replica explains
+nothing about another one's agents.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from tests.simulation.books import Life, RoomBook
+from tests.simulation.faults import Faults
+
+MEMORY_LOSS = ("store-wiped", "store-failover")
+OUT_OF_STORE = ("replica-frozen", "cut-off-store", "store-unreliable", "store-slow", "store-away")
+DEAFENING = (
+    *MEMORY_LOSS,
+    "replica-killed",
+    "replica-ends",
+    "replica-frozen",
+    "agent-frozen",
+    "agent-dies",
+    "livekit-restart",
+    "cut-off-livekit",
+)
+"""Faults in which what an agent did of its own will may get lost, or look like something else."""
+
+LAPSE = 2.0
+"""Seconds without the store after which others may take a replica for lapsed, with its heartbeats'
+distance."""
+AFTER_PAUSE = 6.0
+"""Seconds after a pause in which what a job tells is not taken for its own will."""
+
+PROLONGS: Mapping[str, float] = {
+    "replica-frozen": 2.0,
+    "agent-frozen": 2.0,
+    "cut-off-livekit": 2.0,
+    "cut-off-store": 2.0,
+    "store-away": 2.0,
+    "livekit-restart": 2.0,
+}
+"""Pauses and partitions in which two agents cannot be parted, and the seconds after the end of each by which
+they must be (I1)."""
+
+
+def forgotten(faults: Faults, life: Life) -> bool:
+    """The store lost its memory, and just then the gateway of that agent was out of touch with the store."""
+    return any(
+        faults.between(loss.began - 2.0, loss.began + 8.0, OUT_OF_STORE, life.replica)
+        for loss in faults.of(MEMORY_LOSS)
+        if loss.began > life.came_at - 60.0
+    )
+
+
+def knowable(faults: Faults, book: RoomBook) -> bool:
+    """Whether the keeper got to know that the agent ended on purpose: nothing was in the way of its telling,
+    and that was the last word."""
+    at, via = book.finished_at, book.finished_via
+    if faults.lasting(at, LAPSE, OUT_OF_STORE, via):
+        return False  # its gateway lapsed, and nobody else can tell an end from a death (fact 12)
+    if faults.between(at - AFTER_PAUSE, at, ("replica-frozen",), via):
+        return False
+    return book.finish_counts and not faults.between(at - 1.0, at + 2.0, DEAFENING, via)
