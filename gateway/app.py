@@ -25,7 +25,7 @@ from gateway.http.parts import Parts
 from gateway.http.probes import Recent
 from gateway.http.routes import build
 from gateway.keeper.keeper import Health, Keeper
-from gateway.keeper.ports import Store, StoreUnavailable
+from gateway.keeper.ports import Clock, Store, StoreUnavailable
 from gateway.livekit.api import LiveKitClient
 from gateway.metrics import Metrics
 from gateway.server import Front, Signals, serve
@@ -61,7 +61,7 @@ async def _run(settings: Settings, listener: socket.socket, own_livekit: bool) -
     async with (
         serve(front, listener, signals),
         open_store(settings.store) as store,
-        _open_livekit(settings.livekit, metrics) as livekit,
+        _open_livekit(settings.livekit, metrics, store.clock) as livekit,
     ):
         await _end_leftovers(store)
         late = LateKeeper()
@@ -167,7 +167,9 @@ async def _probe(livekit: LiveKitClient) -> Health:
 
 
 @asynccontextmanager
-async def _open_livekit(settings: LiveKitSettings, metrics: Metrics) -> AsyncIterator[LiveKitClient]:
+async def _open_livekit(
+    settings: LiveKitSettings, metrics: Metrics, keepers_clock: Clock
+) -> AsyncIterator[LiveKitClient]:
     def count(method: str, outcome: str, seconds: float) -> None:
         metrics.livekit_calls.labels(method, outcome).observe(seconds)
 
@@ -177,6 +179,7 @@ async def _open_livekit(settings: LiveKitSettings, metrics: Metrics) -> AsyncIte
         settings.api_secret,
         timeout=settings.call_timeout,
         on_call=count,
+        keepers_clock=keepers_clock,
     ) as livekit:
         yield livekit
 

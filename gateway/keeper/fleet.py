@@ -73,9 +73,10 @@ class Fleet:
         self._judges_from = -math.inf
         self._settled = False
         self._leader = ""
-        self._last_epoch = -1
+        self.term = 0
+        """Counts the times without a gap in which this replica led."""
         self.led_until = -math.inf
-        """Until then, at least, somebody led before whoever leads now."""
+        """Until then, at least, somebody led before this term began."""
 
     # ---- fed by the heart
 
@@ -92,9 +93,7 @@ class Fleet:
         """A heartbeat came back; it was sent at that time."""
         if sent_at - self._beaten_at > GAP and self._others:
             self._judges_from = sent_at + LEASE
-        if pulse.epoch != self._last_epoch:
-            self._last_epoch = pulse.epoch
-            self.led_until = (self._beaten_at if self._beaten_at > 0 else sent_at) - LEASE
+        self._take_lead(pulse, sent_at)
         self._beaten_at = sent_at
         silent = {i: self._others[i].beat_at for i in self._lapsed if i in self._others}
         self._others = {r.id: r for r in pulse.replicas if r.id != self.id}
@@ -110,8 +109,15 @@ class Fleet:
         self._back_at |= {i: sent_at for i in silent if i in self._others and i not in self._lapsed}
         self._forget_sums()
         self._settled = pulse.settled
+
+    def _take_lead(self, pulse: Pulse, sent_at: float) -> None:
+        leads, led = pulse.leader == self.id, self._leader == self.id
+        if leads and (pulse.epoch != self._epoch or self._clock() >= self._lease_until):
+            # Also after a while in which it could not be sure, and dropped what it was told.
+            self.term += 1
+            last = self._beaten_at if math.isfinite(self._beaten_at) else sent_at
+            self.led_until = last if led else last - LEASE
         self._leader = pulse.leader
-        leads = pulse.leader == self.id
         self._epoch = pulse.epoch if leads else None
         self._lease_until = sent_at + LEASE - MARGIN if leads else -math.inf
 

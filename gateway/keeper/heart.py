@@ -52,7 +52,8 @@ class Heart:
         self._gained, self._lost, self._departed = gained, lost, departed
         self._emptied, self._doubted = emptied, doubted
         self._early = anyio.Event()
-        self._epoch: int | None = None
+        self._term = 0
+        """Of our lead; 0 while we do not lead."""
         self.leader = ""
         """Who leads, as of the last heartbeat; "" for nobody."""
         self._last = 0.0
@@ -113,11 +114,12 @@ class Heart:
 
     def _mind_the_lead(self) -> None:
         epoch = self._fleet.epoch
-        if epoch == self._epoch:
+        term = 0 if epoch is None else self._fleet.term
+        if term == self._term:
             return
-        had, self._epoch = self._epoch, epoch
+        had, self._term = self._term, term
         self._metrics.leading.set(epoch is not None)
-        if had is not None:
+        if had:
             self._lost()
         if epoch is not None:
             self._gained(epoch)

@@ -169,7 +169,11 @@ class Jobs:
         claim = await self._store.claim_of(job_id)
         if claim is None and job_id in self.held:
             await self._next_beat()  # should the store have lost it, it is back by then
+            held = set(self.held)
             claim = await self._store.claim_of(job_id)
+            if claim is None:  # released by the leader, maybe with others: no event waits for them again
+                for gone in held - {known.job_id for known in await self._store.all_claims()}:
+                    self.held.pop(gone, None)
         return claim
 
     async def _advance(self, claim: Claim, was: Claim) -> bool:

@@ -135,8 +135,8 @@ class Lead:
             self._wants.compare(some, now)
             for want in some:
                 claim = claims.pop((want.room, want.agent), None)
-                if want.state is not State.JOINED and not want.needs_person:
-                    self._admission.queue(want)  # keeps its place in line
+                if claim is None:
+                    self._take_place(want)
                 if not self._in_order(want, claim):
                     self._queue.add(want.room)
                 elif claim is None:  # another's agent tells nothing by itself
@@ -150,6 +150,13 @@ class Lead:
             self._wants.invite(invitation.room, invitation.expires_at)
         self._taken_up = epoch
         log.info("rooms_taken_up", wants=len(living), epoch=epoch)
+
+    def _take_place(self, want: Want) -> None:
+        """A want without an agent has its place in line, or is waiting for what the leader before us sent."""
+        if want.dispatched_at:
+            self._admission.sent(want)
+        elif want.state is not State.JOINED and not want.needs_person:
+            self._admission.queue(want)
 
     def _in_order(self, want: Want, claim: Claim | None) -> bool:
         """Whether the want has its agent, as far as the books tell. Whatever changes in them is told."""
@@ -167,7 +174,9 @@ class Lead:
         self._changed.set()
 
     def doubt(self) -> None:
-        """What was told to the leader may have been lost: read the books, and compare."""
+        """What was told to the leader may have been lost: read the books as when the lead was taken up, and
+        compare."""
+        self._taken_up = None
         self._resync.doubt()
         self.hurry()
 
@@ -208,6 +217,7 @@ class Lead:
         except LeaseLost:
             self._metrics.stale_writes.inc()
             log.warning("stale_write_refused", room=room, epoch=epoch)
+            self._queue.add(room)  # for when we do lead: it may have been the store's clock, or only a moment
         except Exception:  # a task's root: one room's fault must not stop the others
             self._metrics.passes.labels("failed").inc()
             self._queue.fail(room)

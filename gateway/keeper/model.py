@@ -239,6 +239,8 @@ class Unknown:
     """LiveKit (or the store) could not tell. Never means "absent"; the call may have had its effect (I3)."""
 
     why: str
+    nodeless: bool = False
+    """LiveKit itself answered that it cannot reach the room's node (503): it may be on one that died."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -65,6 +65,8 @@ class Look:
     """When to look again; None: when something happens."""
     unknown: str = ""
     """What could not be told; the room comes again with a back-off."""
+    nodeless: bool = False
+    """LiveKit cannot reach the room's node."""
 
 
 class Reconciler:
@@ -127,7 +129,7 @@ class Reconciler:
         seen = await self._observe(room)
         if isinstance(seen, Unknown):
             await self._explain(room, seen, epoch)
-            return Look(unknown=seen.why)
+            return _unknown(seen)
         known = await self._store.wants(room)
         if await self._ask_by_policy(seen, known, epoch):
             known = await self._store.wants(room)
@@ -153,7 +155,8 @@ class Reconciler:
         self._touched[room] = None
         dues = [look.due for look in looks if look.due is not None]
         unknown = next((look.unknown for look in looks if look.unknown), "")
-        if unknown and seen.room is not None:
+        if seen.room is not None and any(look.nodeless for look in looks):
+            self._must_lead(epoch)
             await self._rehome(seen.room)
         return Look(due=min(dues, default=None), unknown=unknown)
 
@@ -235,7 +238,7 @@ class Reconciler:
                 claim = await self._adopted(claim, want, epoch)
             runs = await self._runs(claim, seen) if claim is not None else False
             if isinstance(runs, Unknown):
-                return Look(unknown=runs.why)
+                return _unknown(runs)
             decided = plan(self._situation(want, claim, seen, runs=runs), self._settings)
             if not await self._wants.write(decided.want, was=want, epoch=epoch):
                 return Look(due=self._clock())  # changed meanwhile: look again
@@ -410,7 +413,7 @@ class Reconciler:
         """None: certainly gone."""
         removed = await self._livekit.remove_participant(room, action.identity)
         if isinstance(removed, Unknown):
-            return Look(unknown=removed.why)
+            return _unknown(removed)
         if removed:
             self._metrics.participants_removed.labels(action.kind).inc()
             log.info("participant_removed", room=room, identity=action.identity, kind=action.kind)
@@ -441,7 +444,7 @@ class Reconciler:
             stored = await self._store.want(want.id)
             if stored is not None and not stored.state.ended:
                 self._admission.queue(stored)
-            return Look(unknown=pinned.why)
+            return _unknown(pinned)
         now = self._clock()
         # Written before the call: after a kill in between, the gate tells the two dispatches apart.
         sent = change(pinned, State.DISPATCHED, "LiveKit was asked for the agent", now)
@@ -453,6 +456,7 @@ class Reconciler:
             self._metrics.time_to_agent.labels("dispatched").observe(now - want.lacking_since)
         ours = self._admission.ours(sent.agent)
         for _ in range(min(MOST_AT_ONCE, 2**sent.lost) if ours else 1):
+            self._must_lead(epoch)
             dispatch = await self._livekit.create_dispatch(
                 sent.room, sent.agent, metadata=sent.metadata, attributes=gate.attributes(sent)
             )
@@ -478,7 +482,7 @@ class Reconciler:
         listed = any(p.identity == claim.identity for p in seen.participants)
         runs = await self._runs(claim, seen)
         if isinstance(runs, Unknown):
-            return Look(unknown=runs.why)
+            return _unknown(runs)
         if not runs:
             removal = await self._remove(claim.room, RemoveParticipant(claim.identity, "ghost"))
             if removal is not None:
@@ -514,6 +518,10 @@ class Reconciler:
         for agent in seen.agents(want.agent):
             await self._remove(want.room, RemoveParticipant(agent.identity, "stopped"))
         return Look(due=min(until, now + 2 * LOOK_SOON))
+
+
+def _unknown(answer: Unknown) -> Look:
+    return Look(unknown=answer.why, nodeless=answer.nodeless)
 
 
 def _of_agent(claims: Iterable[Claim], agent: str) -> Claim | None:

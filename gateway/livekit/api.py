@@ -31,6 +31,9 @@ STATUS_TOPIC = "roomkeeper.status"
 OnCall = Callable[[str, str, float], None]
 """Hears of each call: LiveKit's method, the outcome in one word ("ok" or a `Fault.outcome`), seconds."""
 
+NOISE = 2.0
+"""Seconds of difference that the header's whole seconds and a slow answer make."""
+
 T = TypeVar("T")
 
 
@@ -57,13 +60,21 @@ class LiveKitClient:
         timeout: float,
         on_call: OnCall = lambda method, outcome, seconds: None,
         clock: Callable[[], float] = time.time,
+        keepers_clock: Callable[[], float] | None = None,
     ) -> None:
-        """`timeout`: seconds for one call; above the 5 s that dispatch calls can take (fact 54)."""
+        """`timeout`: seconds for one call; above the 5 s that dispatch calls can take (fact 54).
+        `keepers_clock`: in which rooms' and participants' times are told; LiveKit's own without it."""
         self._url, self._key, self._secret = url, key, secret
         self._timeout = timeout
         self._on_call = on_call
         self._clock = clock
-        self._heard: tuple[str, float] | None = None  # the last Date header and when it came
+        self._keepers_clock = keepers_clock
+        self._date = ""
+        """The last Date header."""
+        self._heard: tuple[float, float] | None = None
+        """What it says, and when it came."""
+        self._ahead = 0.0
+        """Seconds by which the keeper's clock is ahead of LiveKit's, where that is more than noise."""
         self._session: aiohttp.ClientSession | None = None
 
     async def __aenter__(self) -> Self:
@@ -97,17 +108,23 @@ class LiveKitClient:
             return found.unknown if isinstance(found, Fault) else found
         request = proto.ListRoomsRequest(names=names)
         answer = await self._call("ListRooms", self._often.list_rooms(request))
-        return answer.unknown if isinstance(answer, Fault) else [room_of(r) for r in answer.rooms]
+        return (
+            answer.unknown if isinstance(answer, Fault) else [room_of(r, self._ahead) for r in answer.rooms]
+        )
 
     async def participants(self, room: str) -> list[Participant] | Unknown:
         request = proto.ListParticipantsRequest(room=room)
         answer = await self._call("ListParticipants", self._often.list_participants(request))
-        return answer.unknown if isinstance(answer, Fault) else participants_of(list(answer.participants))
+        return (
+            answer.unknown
+            if isinstance(answer, Fault)
+            else participants_of(list(answer.participants), self._ahead)
+        )
 
     async def create_room(self, room: str, *, empty_timeout: float) -> Room | Unknown:
         request = proto.CreateRoomRequest(name=room, empty_timeout=math.ceil(empty_timeout))
         answer = await self._call("CreateRoom", self._api.room.create_room(request))
-        return answer.unknown if isinstance(answer, Fault) else room_of(answer)
+        return answer.unknown if isinstance(answer, Fault) else room_of(answer, self._ahead)
 
     async def create_dispatch(
         self, room: str, agent: str, *, metadata: str, attributes: Mapping[str, str]
@@ -158,7 +175,7 @@ class LiveKitClient:
     async def _all_rooms(self) -> list[Room]:
         rooms: list[Room] = []
         for piece in often.pieces(await self._often.list_undecoded()):
-            rooms += [room_of(r) for r in piece.rooms]
+            rooms += [room_of(r, self._ahead) for r in piece.rooms]
             await asyncio.sleep(0)  # others have their turn
         return rooms
 
@@ -204,7 +221,7 @@ class LiveKitClient:
 
     async def probe(self) -> Probe:
         """One small signed call: is LiveKit reachable, the key right, are the clocks close (fact 85)?"""
-        self._heard = None
+        self._date, self._heard = "", None
         answer = await self.rooms(["roomkeeper-probe"])
         why = answer.why if isinstance(answer, Unknown) else ""
         return Probe(ok=not why, why=why, skew=self.skew)
@@ -214,11 +231,7 @@ class LiveKitClient:
         """Seconds by which our clock is ahead of LiveKit's, by the last answer; None without a usable one."""
         if self._heard is None:
             return None
-        date, arrived = self._heard
-        try:
-            server = parsedate_to_datetime(date).timestamp()
-        except ValueError:
-            return None
+        server, arrived = self._heard
         return arrived - (server + 0.5)  # the header has whole seconds
 
     def _clock_fault(self) -> Fault | None:
@@ -232,8 +245,17 @@ class LiveKitClient:
         _context: SimpleNamespace,
         params: aiohttp.TraceRequestEndParams,
     ) -> None:
-        if date := params.response.headers.get("Date"):
-            self._heard = date, self._clock()
+        date = params.response.headers.get("Date", "")
+        if date == self._date:
+            return  # the second has not passed: nothing new
+        self._date = date
+        try:
+            self._heard = parsedate_to_datetime(date).timestamp(), self._clock()
+        except ValueError:
+            self._heard = None
+        if self._keepers_clock is not None and (skew := self.skew) is not None:
+            ahead = skew + self._keepers_clock() - self._clock()
+            self._ahead = ahead if abs(ahead) > NOISE else 0.0
 
     async def _call(self, method: str, pending: Awaitable[T]) -> T | Fault:
         started = time.monotonic()

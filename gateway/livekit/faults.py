@@ -40,7 +40,7 @@ class Fault:
 
     @property
     def unknown(self) -> Unknown:
-        return Unknown(self.why)
+        return Unknown(self.why, nodeless=self.outcome == "unavailable")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

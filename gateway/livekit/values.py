@@ -14,16 +14,17 @@ ON_BEHALF = "lk.publish_on_behalf"
 _PRESENT = (models.ParticipantInfo.State.JOINED, models.ParticipantInfo.State.ACTIVE)
 
 
-def room_of(message: models.Room) -> Room:
+def room_of(message: models.Room, ahead: float = 0.0) -> Room:
+    """`ahead`: seconds by which the keeper's clock is ahead of LiveKit's; so too below."""
     return Room(
         name=message.name,
         sid=message.sid,
         people=message.num_participants,  # fact 76: without agents
-        created_at=_seconds(message.creation_time_ms, message.creation_time),
+        created_at=_seconds(message.creation_time_ms, message.creation_time) + ahead,
     )
 
 
-def participant_of(message: models.ParticipantInfo) -> Participant:
+def participant_of(message: models.ParticipantInfo, ahead: float = 0.0) -> Participant:
     attributes = dict(message.attributes)
     is_agent = message.kind == models.ParticipantInfo.Kind.AGENT
     return Participant(
@@ -32,15 +33,15 @@ def participant_of(message: models.ParticipantInfo) -> Participant:
         agent=attributes.get(AGENT_NAME, "") if is_agent else None,
         avatar=ON_BEHALF in attributes,
         active=message.state in _PRESENT,
-        joined_at=_seconds(message.joined_at_ms, message.joined_at),
+        joined_at=_seconds(message.joined_at_ms, message.joined_at) + ahead,
         metadata=message.metadata,
         attributes=attributes,
     )
 
 
-def participants_of(messages: list[models.ParticipantInfo]) -> list[Participant]:
+def participants_of(messages: list[models.ParticipantInfo], ahead: float = 0.0) -> list[Participant]:
     """Everybody but recorders: like LiveKit's own count, which takes an egress for no person either."""
-    return [participant_of(m) for m in messages if m.kind != models.ParticipantInfo.Kind.EGRESS]
+    return [participant_of(m, ahead) for m in messages if m.kind != models.ParticipantInfo.Kind.EGRESS]
 
 
 def dispatch_of(message: agent_dispatch.AgentDispatch) -> Dispatch:

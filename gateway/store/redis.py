@@ -13,14 +13,11 @@ from dataclasses import replace
 from itertools import islice
 from typing import Any, TypeVar
 
-import msgspec
-import structlog
-
 from gateway.keeper.model import Ask, Claim, Invitation, Pulse, Replica, Want
 from gateway.keeper.notes import Guests, Here, Note
 from gateway.keeper.ports import LEASE
 from gateway.settings import StoreSettings
-from gateway.store.clock import FollowedClock, uptime
+from gateway.store.clock import STEP, FollowedClock, uptime
 from gateway.store.redis_link import RedisLink, Value, open_link
 from gateway.store.redis_rows import (
     args_of,
@@ -33,7 +30,7 @@ from gateway.store.redis_rows import (
     want_of,
 )
 from gateway.store.redis_server import ready
-from gateway.store.rows import read_claim, read_invitation, read_note, write
+from gateway.store.rows import legible, read_claim, read_invitation, read_note, write
 
 T = TypeVar("T")
 
@@ -41,8 +38,6 @@ CHUNK = 200
 """Rows of one round trip, where there may be many: a script holds up everybody else."""
 INBOX = 10_000
 FIRST_LOOKS = 3
-
-log = structlog.get_logger(__name__)
 
 
 @asynccontextmanager
@@ -64,8 +59,8 @@ async def _clock(link: RedisLink) -> FollowedClock:
     looks = []
     for _ in range(FIRST_LOOKS):
         began = uptime()
-        told = await link.time()
-        looks.append((began, uptime(), told))
+        told = await link.run("now", "", "", "")
+        looks.append((began, uptime(), int(told) / 1e6))
     clock = FollowedClock(*looks[0])
     for look in looks[1:]:
         clock.looked(*look)
@@ -146,7 +141,7 @@ class RedisStore:
         return sorted(claims, key=lambda claim: claim.agent)
 
     async def all_claims(self) -> list[Claim]:
-        claims = map(read_claim, await self._read("HVALS", "claims"))
+        claims = legible(read_claim, await self._read("HVALS", "claims"))
         return sorted(claims, key=lambda claim: claim.job_id)
 
     async def claim_of(self, job_id: str) -> Claim | None:
@@ -180,7 +175,7 @@ class RedisStore:
         else:
             bodies = await self._all_invitations()
         now = self._clock()
-        valid = [i for i in map(read_invitation, bodies) if i.expires_at > now]
+        valid = [i for i in legible(read_invitation, bodies) if i.expires_at > now]
         return sorted(valid, key=lambda i: (i.room, i.identity, i.agent))
 
     async def _all_invitations(self) -> list[bytes]:
@@ -192,10 +187,14 @@ class RedisStore:
     # ---- replicas -----------------------------------------------------------------------------------
 
     async def beat(self, me: Replica, *, lead: bool) -> Pulse:
+        now = self._clock()
+        # One that has only just come does not know better than the server what the time is.
+        expected = str(round(now * 1e6)) if self._me else ""
         self._me = me.id
-        here = write(Here(replace(me, beat_at=self._clock())))
+        here = write(Here(replace(me, beat_at=now)))
+        leads, body = "1" if lead else "", replica_body(me)
         began = uptime()
-        told = await self._run("beat", None, self._lease, "1" if lead else "", replica_body(me), here)
+        told = await self._run("beat", None, self._lease, leads, body, here, expected, round(STEP * 1e6))
         ended = uptime()
         pulse = pulse_of(told)
         self._clock.looked(began, ended, pulse.now)
@@ -216,7 +215,7 @@ class RedisStore:
             await self._run("send", None, to, *map(write, some))
 
     async def receive(self, replica_id: str) -> list[Note]:
-        return list(_readable(await self._link.pop_all(f"inbox:{replica_id}", INBOX)))
+        return list(legible(read_note, await self._link.pop_all(f"inbox:{replica_id}", INBOX)))
 
     # ---- steps --------------------------------------------------------------------------------------
 
@@ -230,16 +229,8 @@ class RedisStore:
     async def _wants_of(self, ids: Sequence[bytes]) -> list[Want]:
         wants: list[Want] = []
         for some in _chunks(ids):
-            wants += map(want_of, await self._run("rows", None, *some))
+            wants += legible(want_of, await self._run("rows", None, *some))
         return wants
-
-
-def _readable(notes: Iterable[bytes]) -> Iterable[Note]:
-    for note in notes:
-        try:
-            yield read_note(note)
-        except msgspec.DecodeError as fault:  # a newer version's, during an upgrade; notes may be lost
-            log.warning("note_not_understood", why=str(fault))
 
 
 def _oldest_first(wants: Iterable[Want]) -> list[Want]:

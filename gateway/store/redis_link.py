@@ -37,31 +37,27 @@ class RedisLink:
     Every call raises StoreUnavailable. Keys are given without the prefix.
     """
 
-    def __init__(self, steps: Redis, waits: Redis, shown: str) -> None:
+    def __init__(self, steps: Redis, beats: Redis, waits: Redis, shown: str) -> None:
         self._steps = steps
+        self._beats = beats
         self._waits = waits
         self._shown = shown
 
     async def run(self, name: str, *args: Value) -> Any:
         """Run a script: one atomic step. Raises LeaseLost as well."""
         step = script(name)
+        client = self._beats if name == "beat" else self._steps
         async with self._answered():
             try:
-                return await _execute(self._steps, "EVALSHA", step.sha, 1, PREFIX, *args)
+                return await _execute(client, "EVALSHA", step.sha, 1, PREFIX, *args)
             except redis_faults.NoScriptError:  # a new server, or SCRIPT FLUSH: it has run nothing yet
-                return await _execute(self._steps, "EVAL", step.source, 1, PREFIX, *args)
+                return await _execute(client, "EVAL", step.source, 1, PREFIX, *args)
 
     async def pop_all(self, key: str, limit: int) -> list[bytes]:
         """Up to `limit` elements from the head of a list; waits about a second for the first one."""
         async with self._answered(BLOCKING):
             popped = await _execute(self._waits, "BLMPOP", BLOCKING, 1, PREFIX + key, "LEFT", "COUNT", limit)
         return [] if popped is None else list(popped[1])
-
-    async def time(self) -> float:
-        """The server's clock: seconds since the epoch."""
-        async with self._answered():
-            seconds, micros = await self._steps.time()
-        return seconds + micros / 1e6
 
     async def info(self) -> dict[str, str]:
         """What the server tells of itself."""
@@ -79,7 +75,8 @@ class RedisLink:
             text = str(fault)
             if isinstance(fault, redis_faults.ConnectionError):
                 # Those that idle are as dead as this one: each would fail a call of its own.
-                await self._steps.connection_pool.disconnect(inuse_connections=False)
+                for client in (self._steps, self._beats):
+                    await client.connection_pool.disconnect(inuse_connections=False)
             if text.startswith("LEASELOST"):
                 raise LeaseLost(text.partition(" ")[2]) from None
             raise StoreUnavailable(f"the store {self._shown} {_in_words(fault)}") from fault
@@ -111,10 +108,11 @@ async def open_link(settings: StoreSettings) -> AsyncIterator[RedisLink]:
     """Connects with the first step, not before."""
     async with (
         _client(settings, CONNECTIONS, ANSWER_TIMEOUT) as steps,
-        # Those that wait have connections of their own: they would starve the steps.
+        # No queue of steps may hold up the heartbeat, and whoever waits for notes may hold up no step.
+        _client(settings, 2, ANSWER_TIMEOUT) as beats,
         _client(settings, 2, BLOCKING + ANSWER_TIMEOUT) as waits,
     ):
-        yield RedisLink(steps, waits, settings.shown)
+        yield RedisLink(steps, beats, waits, settings.shown)
 
 
 @asynccontextmanager

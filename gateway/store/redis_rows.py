@@ -11,7 +11,7 @@ from dataclasses import replace
 
 from gateway.keeper.model import Claim, Invitation, Pulse, Replica, Want
 from gateway.store.redis_link import Value
-from gateway.store.rows import read_replica, read_want, waiting_since, write
+from gateway.store.rows import legible, read_replica, read_want, waiting_since, write
 
 Row = Sequence[bytes]
 """body, asked_at, SID, metadata, alive: as the scripts return it."""
@@ -62,9 +62,9 @@ def replica_body(me: Replica) -> bytes:
 
 
 def pulse_of(told: Sequence[bytes]) -> Pulse:
-    seconds, micros, generation, settled, leader, epoch, *rest = told
+    now, generation, settled, leader, epoch, *rest = told
     return Pulse(
-        now=int(seconds) + int(micros) / 1e6,
+        now=int(now) / 1e6,
         generation=generation.decode(),
         leader=leader.decode(),
         epoch=int(epoch),
@@ -74,5 +74,9 @@ def pulse_of(told: Sequence[bytes]) -> Pulse:
 
 
 def _replicas(told: Sequence[bytes]) -> Iterable[Replica]:
-    for body, beat_at in zip(told[::2], told[1::2], strict=True):
-        yield replace(read_replica(body), beat_at=int(beat_at) / 1e6)
+    return legible(_replica, zip(told[::2], told[1::2], strict=True))
+
+
+def _replica(told: tuple[bytes, bytes]) -> Replica:
+    body, beat_at = told
+    return replace(read_replica(body), beat_at=int(beat_at) / 1e6)

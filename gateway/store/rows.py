@@ -2,19 +2,51 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
+from typing import TypeVar
 
 import msgspec
+import structlog
 
 from gateway.keeper.model import Claim, Invitation, Replica, State, Want
 from gateway.keeper.notes import Note
+from gateway.keeper.ports import StoreUnavailable
+
+T = TypeVar("T")
+S = TypeVar("S")
+
+log = structlog.get_logger(__name__)
+
+
+def _reader(decode: Callable[[bytes | str], T]) -> Callable[[bytes | str], T]:
+    def read(body: bytes | str) -> T:
+        try:
+            return decode(body)
+        except msgspec.MsgspecError as fault:
+            raise StoreUnavailable(
+                f"a row of another version of Roomkeeper cannot be read: {fault}"
+            ) from fault
+
+    return read
+
 
 write = msgspec.json.Encoder().encode
-read_want = msgspec.json.Decoder(Want).decode
-read_claim = msgspec.json.Decoder(Claim).decode
-read_invitation = msgspec.json.Decoder(Invitation).decode
-read_replica = msgspec.json.Decoder(Replica).decode
-read_note = msgspec.json.Decoder(Note).decode
+read_want = _reader(msgspec.json.Decoder(Want).decode)
+read_claim = _reader(msgspec.json.Decoder(Claim).decode)
+read_invitation = _reader(msgspec.json.Decoder(Invitation).decode)
+read_replica = _reader(msgspec.json.Decoder(Replica).decode)
+read_note = _reader(msgspec.json.Decoder(Note).decode)
+
+
+def legible(read: Callable[[S], T], rows: Iterable[S]) -> Iterator[T]:
+    """Rows of many rooms, without those that a newer version wrote, during an upgrade: they are its own
+    affair. Where a room's rows cannot be read, nothing is done in that room."""
+    for row in rows:
+        try:
+            yield read(row)
+        except StoreUnavailable as fault:
+            log.warning("row_not_understood", why=str(fault))
 
 
 def waiting_since(want: Want) -> float | None:
@@ -61,3 +93,11 @@ def told_again(stored: Want, told: Want) -> Want | None:
         asked_at=max(stored.asked_at, told.asked_at),
         metadata=stored.metadata if asked_later else told.metadata,
     )
+
+
+def tells_more(held: Claim | None, told: Claim) -> bool:
+    """Whether a claim that its replica tells again (`Store.restore`) takes the place of the one that holds
+    now: that is missing, or older, or an older copy of the same."""
+    if held is None or held.since < told.since:
+        return True
+    return (held.job_id, held.since) == (told.job_id, told.since) and held != told

@@ -10,7 +10,7 @@ from importlib.resources import files
 PREFIX = "{roomkeeper}:"
 """What every key begins with. The braces keep all of them in one hash slot."""
 
-UNGUARDED = frozenset({"beat", "retire"})
+UNGUARDED = frozenset({"beat", "now", "retire"})
 """Steps by which a replica joins a generation, and leaves: they rest on nothing."""
 
 

@@ -24,11 +24,13 @@ from gateway.keeper.notes import Note
 from gateway.keeper.ports import LEADER, Clock, LeaseLost, StoreUnavailable
 from gateway.settings import StoreSettings
 from gateway.store.rows import (
+    legible,
     read_claim,
     read_invitation,
     read_want,
     renewed,
     replaced,
+    tells_more,
     told_again,
     waiting_since,
     write,
@@ -182,7 +184,8 @@ class SqliteStore:
 
     @_step
     def all_claims(self) -> list[Claim]:
-        return [read_claim(row[0]) for row in self.db.execute("SELECT body FROM claims ORDER BY job_id")]
+        rows = self.db.execute("SELECT body FROM claims ORDER BY job_id")
+        return list(legible(read_claim, (row[0] for row in rows)))
 
     @_step
     def claim_of(self, job_id: str) -> Claim | None:
@@ -253,7 +256,7 @@ class SqliteStore:
                 self._insert(want)
         for claim in claims:
             held = self._held(claim.room, claim.agent)
-            if held is None or held.since < claim.since:
+            if tells_more(held, claim):
                 if held is not None:
                     self.db.execute("DELETE FROM claims WHERE job_id = ?", (held.job_id,))
                 self._insert_claim(claim)
@@ -279,7 +282,7 @@ class SqliteStore:
         return None if row is None else row[0]
 
     def _many(self, query: str, *values: object) -> list[Want]:
-        return [read_want(row[0]) for row in self.db.execute(query, values)]
+        return list(legible(read_want, (row[0] for row in self.db.execute(query, values))))
 
     def _want(self, want_id: str) -> Want | None:
         row = self._one("SELECT body FROM wants WHERE id = ?", want_id)

@@ -465,6 +465,18 @@ async def test_of_two_claims_the_later_one_is_restored(store: Store) -> None:
     assert await store.all_claims() == [later] == await store.claims("r")
 
 
+async def test_of_two_copies_of_a_claim_its_replica_knows_the_right_one(store: Store) -> None:
+    """An identity or a close reason that a failover lost changes no `since`."""
+    wanted = await asked(store, want())
+    held = await store.claim(claim(of=wanted))
+    assert held is not None
+    named = replace(held, identity="of-my-own", raised="ValueError")
+    await store.restore([], [named])
+    assert await store.claims("r") == [named]
+    await store.restore([], [replace(claim("j2", of=wanted), since=held.since)])
+    assert await store.claims("r") == [named], "another job's of the same time does not take its place"
+
+
 async def test_an_end_that_was_lost_is_restored(store: Store) -> None:
     """What was stopped stays stopped, unless somebody asked after that."""
     stopped = await asked(store, want("w1", at=store.clock()))

@@ -305,3 +305,50 @@ async def test_the_clock_is_the_servers(server: RedisServer) -> None:
     async with opened(server) as store:
         told = await store.beat(replica("A"), lead=False)
         assert told.now - 0.05 < store.clock() < told.now + 0.5
+
+
+def set_clock(server: RedisServer, seconds: int) -> None:
+    """As if the server's clock had been set by so many seconds: what every step goes by is off by them."""
+    now = server.call("GET", "{roomkeeper}:shift")
+    assert now == "$-1", "set only once"
+    server.call("SET", "{roomkeeper}:shift", str(seconds * 1_000_000))
+
+
+@pytest.mark.parametrize("seconds", [600, -600])
+async def test_the_time_goes_on_when_the_servers_clock_is_set(server: RedisServer, seconds: int) -> None:
+    """The leader's next heartbeat says how late it is; nobody's lease lapses, and no time comes twice."""
+    async with opened(server) as store:
+        before = await settled(store)
+        fresh = await asked(store, want(at=store.clock()))
+        set_clock(server, seconds)
+        after = await store.beat(replica("A"), lead=True)
+        assert before.now <= after.now < before.now + 5.0
+        assert (after.leader, after.epoch) == ("A", before.epoch)
+        assert store.clock() < before.now + 5.0
+        assert await store.living() == [fresh]
+
+
+async def test_only_the_leader_says_what_time_it_is(server: RedisServer) -> None:
+    """Another replica takes the time as it is told; else two would set it against each other."""
+    async with opened(server) as store, opened(server) as follower:
+        before = await settled(store)
+        await follower.beat(replica("B"), lead=False)
+        set_clock(server, 600)
+        assert (await follower.beat(replica("B"), lead=False)).now > before.now + 500
+        assert (await store.beat(replica("A"), lead=True)).now < before.now + 5.0
+        assert (await follower.beat(replica("B"), lead=False)).now < before.now + 5.0
+
+
+async def test_a_row_of_a_newer_version_stops_its_room_and_nothing_else(server: RedisServer) -> None:
+    """While versions are mixed: lists leave it out, and in its room nothing is done."""
+    async with opened(server) as store:
+        await settled(store)
+        kept = await asked(store, want("w1", room="r1"))
+        await asked(store, want("w2", room="r2"))
+        key = "{roomkeeper}:want:w2"
+        server.call("HSET", key, "body", '{"state":"of_tomorrow"}')
+        assert await store.living() == [kept]
+        with pytest.raises(StoreUnavailable, match="another version"):
+            await store.wants("r2")
+        with pytest.raises(StoreUnavailable, match="another version"):
+            await store.want("w2")

@@ -144,7 +144,8 @@ class LiveKitLink:
             answer = effect()
         if isinstance(answer, _NoNode):
             await anyio.sleep(NO_NODE_TIMEOUT)
-            return Unknown(f"LiveKit could not reach the room's node for {call.method} (503)")
+            why = f"LiveKit could not reach the room's node for {call.method} (503)"
+            return Unknown(why, nodeless=True)
         await anyio.sleep(fault.reply_delay)
         if self._unreachable():
             return Unknown("LiveKit is not reachable")

@@ -18,7 +18,7 @@ import anyio
 from gateway.keeper.model import Ask, Claim, Invitation, Pulse, Replica, State, Want
 from gateway.keeper.notes import Guests, Here, Look, Note
 from gateway.keeper.ports import LEADER, LEASE, Clock, LeaseLost, StoreUnavailable
-from gateway.store.rows import told_again
+from gateway.store.rows import tells_more, told_again
 
 K = TypeVar("K")
 V = TypeVar("V")
@@ -286,7 +286,7 @@ class World:
                 self._look(want.room)
         for claim in claims:
             holder = self._holders.get(claim.room, {}).get(claim.agent)
-            if holder is None or self._claims[holder].since < claim.since:
+            if tells_more(None if holder is None else self._claims[holder], claim):
                 if holder is not None:
                     self._drop(self._claims, holder)
                 self._put_claim(claim)

@@ -234,6 +234,27 @@ async def test_clocks_within_livekits_leeway_change_nothing(ahead: float) -> Non
         assert (await livekit.probe()).ok
 
 
+@pytest.mark.parametrize("ahead", [45.0, -45.0, 0.0])
+async def test_times_are_told_in_the_keepers_clock(ahead: float) -> None:
+    """A join is compared with asks and ends, which are the store's times."""
+    began = time.time()
+
+    async def handler(request: web.Request) -> web.StreamResponse:
+        room = models.Room(name="r", sid="RM_1", creation_time_ms=round(began * 1000))
+        return web.Response(body=proto.ListRoomsResponse(rooms=[room]).SerializeToString())
+
+    def keepers() -> float:
+        return time.time() + ahead
+
+    async with (
+        answering(handler) as url,
+        LiveKitClient(url, "devkey", "secret", timeout=5.0, keepers_clock=keepers) as livekit,
+    ):
+        rooms = await livekit.rooms()
+    assert not isinstance(rooms, Unknown)
+    assert rooms[0].created_at == pytest.approx(began + ahead, abs=1.0 if ahead else 0.002)
+
+
 @pytest.mark.parametrize(
     ("ahead", "words"), [(600, "600 s ahead of LiveKit's"), (-600, "600 s behind LiveKit's")]
 )

@@ -50,13 +50,31 @@ def test_the_clock_never_goes_back() -> None:
         last = clock()
 
 
-def test_a_clock_that_was_set_forward_is_followed_at_once() -> None:
-    """A failover to a machine whose clock is ahead."""
+def test_a_clock_that_was_set_a_bit_forward_is_followed_at_once() -> None:
+    """A failover to a machine whose clock is ahead by some seconds."""
     here = Here()
     clock = FollowedClock(here.now, here.now + 0.001, 10_000.0, here)
     here.now += 1.0
-    clock.looked(here.now - 0.3, here.now, 10_600.0)
-    assert clock() == pytest.approx(10_600.0, abs=0.2)
+    clock.looked(here.now - 0.3, here.now, 10_015.0)
+    assert clock() == pytest.approx(10_015.0, abs=0.2)
+
+
+@pytest.mark.parametrize("by", [600.0, -600.0])
+def test_a_clock_that_was_set_by_a_lot_is_believed_after_a_while(by: float) -> None:
+    """The leader mostly has set it right again by then; without one, the time is what the server says."""
+    here = Here()
+    clock = FollowedClock(here.now, here.now, 10_000.0, here)
+    for _ in range(8):
+        here.now += 0.5
+        clock.looked(here.now, here.now, here.now + 5000.0 + by)
+        assert clock() == pytest.approx(here.now + 5000.0)
+    here.now += 0.5
+    clock.looked(here.now, here.now, here.now + 5000.0)
+    for _ in range(12):
+        here.now += 0.5
+        clock.looked(here.now, here.now, here.now + 5000.0 + by)
+    here.now += 0.5
+    assert (clock() > here.now + 5500.0) is (by > 0)
 
 
 def test_a_clock_that_was_set_back_is_waited_for_at_half_the_pace() -> None:

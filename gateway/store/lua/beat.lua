@@ -1,6 +1,18 @@
 -- A heartbeat. Returns the time, the generation and whether it is settled, the leader, its epoch,
 -- and body and time of every replica.
 local lease, leads, body, here = tonumber(ARGV[4]), ARGV[5] == '1', ARGV[6], ARGV[7]
+local expected, step = tonumber(ARGV[8]), tonumber(ARGV[9])
+
+-- The server's clock was set. Whoever leads, or anybody where nobody does, says what the store's would show.
+if expected and math.abs(NOW - expected) > step then
+  local last = redis.call('HMGET', P .. 'lead', 'replica', 'until')
+  if not last[1] or last[1] == '' or last[1] == ME or tonumber(last[2]) < math.min(expected, NOW) then
+    SHIFT, NOW = SHIFT + expected - NOW, expected
+    redis.call('SET', P .. 'shift', digits(SHIFT))
+    LEADER, LEAD_EPOCH = lead()
+  end
+end
+
 local id, settled, run_id = generation()
 if id == '' then
   -- Nobody leads, and until every replica has had the time to put back what it knows, nothing is granted.
@@ -30,7 +42,7 @@ if changed then
   tell_leader(here)
 end
 
-local pulse = {TIME[1], TIME[2], id, settled and '1' or '', LEADER, LEAD_EPOCH}
+local pulse = {digits(NOW), id, settled and '1' or '', LEADER, LEAD_EPOCH}
 local beats = redis.call('HGETALL', P .. 'beats')
 for i = 1, #beats, 2 do
   local replica, at = beats[i], tonumber(beats[i + 1])

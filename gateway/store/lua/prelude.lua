@@ -5,7 +5,10 @@
 local P = KEYS[1]
 local ME, EPOCH, GENERATION = ARGV[1], ARGV[2], ARGV[3]
 local TIME = redis.call('TIME')
-local NOW = TIME[1] * 1000000 + TIME[2] -- microseconds: exact in a double until the year 2255
+local SERVER = TIME[1] * 1000000 + TIME[2] -- microseconds: exact in a double until the year 2255
+-- The store's clock goes on when the server's is set: this is by how much they differ since then.
+local SHIFT = tonumber(redis.call('GET', P .. 'shift') or '0')
+local NOW = SERVER + SHIFT
 local DAY, MINUTE, INBOX = 86400, 60, 10000
 
 local function digits(number)
@@ -116,7 +119,7 @@ end
 
 -- A member of `invitations` is a JSON array that begins with the room.
 local function forget_invitations(limit)
-  local now = TIME[1] .. '.' .. string.format('%06d', TIME[2])
+  local now = string.format('%.6f', NOW / 1000000)
   local old = redis.call('ZRANGEBYSCORE', P .. 'invitations', '-inf', '(' .. now, 'LIMIT', 0, limit)
   for _, member in ipairs(old) do
     redis.call('HDEL', P .. 'guests:' .. cjson.decode(member)[1], member)

@@ -36,7 +36,10 @@ while i < #ARGV do
   i = i + 5
   local holder = redis.call('HGET', P .. 'holders:' .. room, agent)
   local held = holder and redis.call('HGET', P .. 'claims', holder)
-  if not held or cjson.decode(held).since < tonumber(since) then
+  local told = tonumber(since)
+  local stored = held and cjson.decode(held).since
+  -- The same job's of the same time, and not the same: identity or close reason were lost.
+  if not held or stored < told or (stored == told and holder == job_id and held ~= body) then
     if holder then
       redis.call('HDEL', P .. 'claims', holder)
     end

@@ -1,0 +1,2 @@
+-- The store's clock, in microseconds.
+return digits(NOW)
