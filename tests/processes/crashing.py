@@ -1,9 +1,9 @@
 """The gateway with a bomb in it: it ends by `os._exit` just before, or just after, one call on a port.
 
-Run as `python -m tests.processes.crashing dev ...` with ROOMKEEPER_TEST_CRASH="store.update:after:2" and
-ROOMKEEPER_TEST_CRASHED=<a path>: at the second such call that is made once the first `store.ask` has begun.
-It leaves a file at that path; where there is one already, nothing goes off. The adapters behind the ports are
-the real ones.
+Run as `python -m tests.processes.crashing dev ...` with ROOMKEEPER_TEST_BOMB=<a path>. The bomb is armed by a
+file at that path, before the start or at any time: "store.update:after:2" means the second such call from
+then on, "store.update:after:2 store.ask" the second one once the first `store.ask` has begun. It goes off
+once: the file is renamed to `SPENT`. The adapters behind the ports are the real ones.
 """
 
 from __future__ import annotations
@@ -17,44 +17,71 @@ from typing import Any, NoReturn
 
 import gateway.app
 
-WHERE = "ROOMKEEPER_TEST_CRASH"
-MARK = "ROOMKEEPER_TEST_CRASHED"
+BOMB = "ROOMKEEPER_TEST_BOMB"
+SPENT = ".spent"
+"""The suffix of the file's name when the bomb has gone off."""
 CRASHED = 77
 """The exit code of a crash on purpose."""
 
 
 @dataclass
-class Bomb:
-    """Counts calls on the ports, and goes off at the one that was named."""
+class Fuse:
+    """Counts calls on the ports."""
 
     port: str
     call: str
     when: str
     left: int
-    armed: bool = False
+    since: str
+    """The call from which on it counts: `store.ask`; "": at once."""
 
     @classmethod
-    def read(cls, text: str) -> Bomb:
-        where, when, nth = text.split(":")
+    def read(cls, text: str) -> Fuse:
+        what, _, since = text.partition(" ")
+        where, when, nth = what.split(":")
         port, call = where.split(".")
         assert when in {"before", "after"}, when
-        return cls(port=port, call=call, when=when, left=int(nth))
+        return cls(port=port, call=call, when=when, left=int(nth), since=since)
+
+    def burns_down(self, port: str, call: str) -> bool:
+        """Whether this is the call at which it goes off."""
+        if self.since == f"{port}.{call}":
+            self.since = ""
+        if self.since or (port, call) != (self.port, self.call):
+            return False
+        self.left -= 1
+        return not self.left
+
+
+class Bomb:
+    """Between the gateway's parts: every call on a port passes it."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._text = ""
+        self._fuse: Fuse | None = None
 
     async def around(self, port: str, call: str, make: Callable[[], Awaitable[Any]]) -> Any:
-        self.armed = self.armed or (port, call) == ("store", "ask")
-        counts = self.armed and (port, call) == (self.port, self.call)
-        if counts:
-            self.left -= 1
-        goes_off = counts and not self.left
-        if goes_off and self.when == "before":
+        self._look()
+        fuse = self._fuse
+        goes_off = fuse is not None and fuse.burns_down(port, call)
+        if goes_off and fuse is not None and fuse.when == "before":
             self._go_off()
         answer = await make()
         if goes_off:
             self._go_off()
         return answer
 
+    def _look(self) -> None:
+        try:
+            text = self._path.read_text()
+        except FileNotFoundError:
+            text = ""
+        if text != self._text:
+            self._text, self._fuse = text, Fuse.read(text) if text else None
+
     def _go_off(self) -> NoReturn:
-        Path(os.environ[MARK]).touch()
+        self._path.rename(self._path.with_suffix(SPENT))
         os._exit(CRASHED)
 
 
@@ -95,6 +122,5 @@ def _mine(opener: str, port: str, bomb: Bomb) -> None:
 if __name__ == "__main__":
     from gateway.cli import app
 
-    if not Path(os.environ[MARK]).exists():
-        plant(Bomb.read(os.environ[WHERE]))
+    plant(Bomb(Path(os.environ[BOMB])))
     app()

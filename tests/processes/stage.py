@@ -27,8 +27,8 @@ class Stage(Rooms):
     said: list[Said] = field(default_factory=list)
     pauses: list[Pause] = field(default_factory=list)
 
-    async def heal(self, room: str, *, since: float, limit: float, former: Collection[str] = ()) -> None:
-        """Measure from `since` until an agent other than `former` works there; later than `limit`: I2."""
+    async def heal(self, room: str, *, since: float, limit: float, former: Collection[str] = ()) -> bool:
+        """Measure from `since` until an agent other than `former` works there; after `limit`: I2, False."""
         try:
             sample = await self.record.wait_working(
                 room,
@@ -38,8 +38,9 @@ class Stage(Rooms):
             )
         except TimeoutError:
             self.outcome.violate("I2", f"no agent {limit:g} s after the fault. {self.record.describe(room)}")
-        else:
-            self.outcome.heals.append(max(0.0, sample.at - since))
+            return False
+        self.outcome.heals.append(max(0.0, sample.at - since))
+        return True
 
     async def heal_all(
         self, rooms: Sequence[str], *, since: float, limit: float, former: Mapping[str, str] | None = None

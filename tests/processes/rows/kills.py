@@ -8,7 +8,9 @@ import signal
 import time
 
 from tests.processes.building import stage
+from tests.processes.minefield import minefield
 from tests.processes.outcome import Outcome
+from tests.processes.points import OF_A_POST
 from tests.processes.setup import Setup
 from tests.processes.table import row
 
@@ -62,3 +64,21 @@ async def kill_replica(outcome: Outcome) -> None:
             outcome.add("rooms_hit", len(hit))
             await here.calm(rooms)
             await here.end_all(rooms)
+
+
+@row(
+    "kill-post",
+    "kill -9 of the gateway at each call that a POST causes, before and after it, on SQLite and on Redis",
+    n=2 * len(OF_A_POST),
+)
+async def kill_post(outcome: Outcome) -> None:
+    """Whoever was answered 2xx is served after the restart, and asks no more; no answer: asked again. Nobody
+    is in the room, so that nothing but the store tells of it. CI plays a few of these: test_crash_points."""
+    everywhere = [(redis, point) for redis in (False, True) for point in OF_A_POST]
+    played = [everywhere[i * len(everywhere) // outcome.n] for i in range(outcome.n)]
+    outcome.set("accepted_lost", 0)
+    for redis in (False, True):
+        async with minefield(outcome, redis=redis) as field:
+            for over_redis, point in played:
+                if over_redis is redis:
+                    await field.crash(point)
