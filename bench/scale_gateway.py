@@ -232,7 +232,7 @@ async def _take(webhook: Webhook, reader: asyncio.StreamReader, writer: asyncio.
 
 def _app(webhook: Webhook, keeper: Keeper, figures: Figures) -> Router:
     async def ready(_: Request) -> Response:
-        return JSONResponse([h.why for h in keeper.health() if not h.ok])
+        return JSONResponse([h.why for h in keeper.reports.health() if not h.ok])
 
     async def begin(_: Request) -> Response:
         figures.begin()

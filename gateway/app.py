@@ -24,8 +24,9 @@ from gateway.hosts import has_ended, job_has_ended, this_process
 from gateway.http.parts import Parts
 from gateway.http.probes import Recent
 from gateway.http.routes import build
-from gateway.keeper.keeper import Health, Keeper
+from gateway.keeper.keeper import Keeper
 from gateway.keeper.ports import Clock, Store, StoreUnavailable
+from gateway.keeper.reports import Health
 from gateway.livekit.api import LiveKitClient
 from gateway.metrics import Metrics
 from gateway.server import Front, Signals, serve

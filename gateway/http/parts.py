@@ -7,8 +7,9 @@ from dataclasses import dataclass
 
 from starlette.requests import Request
 
-from gateway.keeper.keeper import Health, Keeper
+from gateway.keeper.keeper import Keeper
 from gateway.keeper.ports import Clock
+from gateway.keeper.reports import Health
 from gateway.metrics import Metrics
 from gateway.settings import Settings
 from pool.ports import Workers

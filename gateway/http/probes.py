@@ -13,7 +13,7 @@ from starlette.responses import PlainTextResponse, Response
 
 from gateway.http.answers import answer
 from gateway.http.parts import Parts, parts_of
-from gateway.keeper.keeper import Health
+from gateway.keeper.reports import Health
 
 VERSION = version("roomkeeper")
 
@@ -53,7 +53,7 @@ async def _checks(parts: Parts) -> list[Health]:
     draining = parts.draining() or capacity.draining
     warm = capacity.warm + capacity.running > 0
     checks = [
-        *parts.keeper.health(),
+        *parts.keeper.reports.health(),
         await parts.probe_livekit(),  # fresher than what the keeper's last comparison said of LiveKit
         Health(
             name="worker",

@@ -12,18 +12,18 @@ from gateway.http.answers import answer, iso
 from gateway.http.auth import operator
 from gateway.http.jobs import result_of
 from gateway.http.parts import parts_of
-from gateway.keeper.keeper import RoomReport
 from gateway.keeper.model import Claim, Participant
+from gateway.keeper.reports import RoomReport
 
 
 async def get_rooms(request: Request) -> Response:
     operator(request)
-    return answer({"rooms": [_report(r) for r in await parts_of(request).keeper.rooms()]})
+    return answer({"rooms": [_report(r) for r in await parts_of(request).keeper.reports.rooms()]})
 
 
 async def get_room(request: Request) -> Response:
     operator(request)
-    report = await parts_of(request).keeper.room(request.path_params["room"])
+    report = await parts_of(request).keeper.reports.room(request.path_params["room"])
     if report is None:
         raise UnknownRoom("No agent is or was wanted in this room, and nobody of ours is in it.")
     return answer(_report(report))

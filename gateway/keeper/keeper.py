@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import anyio
 import structlog
@@ -21,12 +21,13 @@ from gateway.keeper.gate import ClaimGate
 from gateway.keeper.heart import Heart
 from gateway.keeper.jobs import Jobs
 from gateway.keeper.lead import Lead
-from gateway.keeper.model import Ask, Claim, Invitation, Job, Participant, State, Want
+from gateway.keeper.model import Ask, Claim, Invitation, Job, State, Want
 from gateway.keeper.notes import End, Guests, Here, Hint, Look, Note
 from gateway.keeper.policy import Policy
 from gateway.keeper.ports import LEADER, Clock, LiveKit, Store, StoreUnavailable
 from gateway.keeper.post import Post
 from gateway.keeper.reconcile import Reconciler
+from gateway.keeper.reports import Reports
 from gateway.keeper.resync import Resync
 from gateway.keeper.wants import Wants
 from gateway.keeper.workqueue import WorkQueue
@@ -63,29 +64,6 @@ def new_replica_id() -> str:
     return f"replica_{secrets.token_hex(6)}"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RoomReport:
-    """One room as an operator sees it."""
-
-    room: str
-    sid: str
-    wants: list[Job]
-    claims: list[Claim]
-    participants: list[Participant]
-    """As last seen; empty when the room was not looked at yet."""
-    seen_at: float
-    """When it was last looked at; 0 for never."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Health:
-    """One readiness check."""
-
-    name: str
-    ok: bool
-    why: str = ""
-
-
 class Keeper:
     """Also implements `pool.ports.Gate` and `pool.ports.Listener`."""
 
@@ -105,7 +83,6 @@ class Keeper:
         """`replica_id`: new at each start of the process; made here when not given. `host`: where pids of
         this replica mean something. `gone(claim)`: its process is of this machine and has certainly ended."""
         self._store = store
-        self._settings = settings
         self._metrics = metrics
         self._clock = clock
         self._workers = workers
@@ -114,7 +91,7 @@ class Keeper:
         self._nodes: frozenset[str] = frozenset()
         """The same for all replicas."""
         self._closing = False
-        self._started_at = self._awake_at = clock()
+        self._awake_at = clock()
         self._queue = queue = WorkQueue(clock)
         self._policy = Policy(default_agent=settings.default_agent, patterns=settings.room_patterns)
         self._fleet = fleet = Fleet(replica_id or new_replica_id(), host, workers, clock)
@@ -177,6 +154,16 @@ class Keeper:
             departed=self._lead.departed,
             emptied=self._audit.restore,
             doubted=self._audit.hurry,
+        )
+        self.reports = Reports(
+            store,
+            self._heart,
+            self._lead,
+            clock,
+            seen=self._reconciler.seen,
+            job_of=self._job,
+            leads=self._leads,
+            resync_interval=settings.resync_interval,
         )
 
     # ---- running ------------------------------------------------------------------------------------
@@ -403,62 +390,7 @@ class Keeper:
         self._nodes = nodes
         self._admission.wake_next()
 
-    # ---- what operators see -------------------------------------------------------------------------
-
-    async def rooms(self) -> list[RoomReport]:
-        wants: dict[str, dict[str, Want]] = {}
-        for want in await self._store.recent():  # those that live, and then those that ended last
-            wants.setdefault(want.room, {}).setdefault(want.agent, want)
-        claims: dict[str, list[Claim]] = {}
-        for claim in await self._store.all_claims():
-            claims.setdefault(claim.room, []).append(claim)
-        return [
-            await self._report(room, list(of_room.values()), claims.get(room, []))
-            for room, of_room in wants.items()
-        ]
-
-    async def room(self, room: str) -> RoomReport | None:
-        wants = await self._store.wants(room)
-        claims = await self._store.claims(room)
-        if not wants and not claims:
-            return None
-        return await self._report(room, wants, claims)
-
-    async def _report(self, room: str, wants: list[Want], claims: list[Claim]) -> RoomReport:
-        seen = self._reconciler.seen.get(room)
-        instance = seen.room if seen is not None else None
-        return RoomReport(
-            room=room,
-            sid=instance.sid if instance is not None else "",
-            wants=[await self._job(want) for want in wants],
-            claims=claims,
-            participants=list(seen.participants) if seen is not None else [],
-            seen_at=seen.at if seen is not None else 0.0,
-        )
-
-    def health(self) -> list[Health]:
-        """The keeper's own checks: store, LiveKit's answers, heartbeat."""
-        store = self._heart.fault or self._lead.store_fault
-        livekit = self._livekit_fault()
-        keeper = self._keeper_fault()
-        return [
-            Health(name="store", ok=not store, why=store),
-            Health(name="livekit", ok=not livekit, why=livekit),
-            Health(name="keeper", ok=not keeper, why=keeper),
-        ]
-
-    def _livekit_fault(self) -> str:
-        if self._leads() and self._lead.comparison != "ok":
-            return self._lead.comparison
-        return self._heart.livekit_fault
-
-    def _keeper_fault(self) -> str:
-        if not self._leads():
-            return "" if self._heart.leader else "no replica leads (yet)"
-        late = self._clock() - (self._lead.compared_at or self._started_at)
-        if self._lead.compared_at and late < 3 * self._settings.resync_interval + 10:
-            return ""
-        return f"no comparison with LiveKit for {late:.0f} s"
+    # ---- wants as clients see them ------------------------------------------------------------------
 
     async def _job(self, want: Want) -> Job:
         if self._leads() or want.state is not State.WAITING:

@@ -6,10 +6,11 @@ from dataclasses import dataclass, field, replace
 
 import anyio
 
-from gateway.keeper.keeper import Health, Keeper, RoomReport
+from gateway.keeper.keeper import Keeper
 from gateway.keeper.model import Ask, Invitation, Job, Participant, State, Want
 from gateway.keeper.notes import Hint
 from gateway.keeper.ports import StoreUnavailable
+from gateway.keeper.reports import Health, Reports, RoomReport
 from pool.ports import Capacity
 
 NOW = 1_700_000_000.0
@@ -24,6 +25,7 @@ class FakeKeeper(Keeper):
         self.checks = [Health(name="store", ok=True), Health(name="keeper", ok=True)]
         self.store_down = False
         self._changed = anyio.Event()
+        self.reports = FakeReports(self)
 
     def settle(self, job_id: str, state: State, identity: str = "") -> None:
         """What the keeper's passes would have made of the want."""
@@ -32,14 +34,14 @@ class FakeKeeper(Keeper):
         self._changed = anyio.Event()
 
     async def start_agent(self, ask: Ask) -> Job:
-        self._reach_store()
+        self.reach_store()
         self.asks.append(ask)
         living = self._alive(ask.room, ask.agent)
         want = living or self._fresh(ask)
-        return Job(want=want, place=self._place(want), deduplicated=living is not None)
+        return Job(want=want, place=self.place(want), deduplicated=living is not None)
 
     async def stop_agent(self, room: str, agent: str) -> Job | None:
-        self._reach_store()
+        self.reach_store()
         living = self._alive(room, agent)
         if living is None:
             return None
@@ -47,7 +49,7 @@ class FakeKeeper(Keeper):
         return Job(want=self.known[living.id])
 
     async def restart_agent(self, ask: Ask) -> Job:
-        self._reach_store()
+        self.reach_store()
         self.asks.append(ask)
         living = self._alive(ask.room, ask.agent)
         if living is None:
@@ -57,9 +59,9 @@ class FakeKeeper(Keeper):
         return Job(want=again)
 
     async def job(self, job_id: str) -> Job | None:
-        self._reach_store()
+        self.reach_store()
         want = self.known.get(job_id)
-        return Job(want=want, place=self._place(want)) if want else None
+        return Job(want=want, place=self.place(want)) if want else None
 
     async def wait(self, job_id: str, timeout: float) -> Job | None:
         with anyio.move_on_after(timeout):
@@ -68,23 +70,12 @@ class FakeKeeper(Keeper):
         return await self.job(job_id)
 
     async def invite(self, invitation: Invitation) -> None:
-        self._reach_store()
+        self.reach_store()
         self.invitations.append(invitation)
 
     def hint(self, hint: Hint) -> bool:
         self.hints.append(hint)
         return any(want.room == hint.room for want in self.known.values())
-
-    async def rooms(self) -> list[RoomReport]:
-        self._reach_store()
-        return [self._report_of(room) for room in dict.fromkeys(w.room for w in self.known.values())]
-
-    async def room(self, room: str) -> RoomReport | None:
-        self._reach_store()
-        return self._report_of(room) if any(w.room == room for w in self.known.values()) else None
-
-    def health(self) -> list[Health]:
-        return self.checks
 
     def _fresh(self, ask: Ask) -> Want:
         want = Want(
@@ -107,23 +98,43 @@ class FakeKeeper(Keeper):
             None,
         )
 
-    def _place(self, want: Want) -> int | None:
+    def place(self, want: Want) -> int | None:
         line = [w.id for w in self.known.values() if w.state is State.WAITING]
         return line.index(want.id) + 1 if want.id in line else None
+
+    def reach_store(self) -> None:
+        if self.store_down:
+            raise StoreUnavailable("disk I/O error")
+
+
+class FakeReports(Reports):
+    def __init__(self, keeper: FakeKeeper) -> None:
+        self._keeper = keeper
+
+    async def rooms(self) -> list[RoomReport]:
+        self._keeper.reach_store()
+        return [self._report_of(room) for room in dict.fromkeys(w.room for w in self._keeper.known.values())]
+
+    async def room(self, room: str) -> RoomReport | None:
+        self._keeper.reach_store()
+        return self._report_of(room) if any(w.room == room for w in self._keeper.known.values()) else None
+
+    def health(self) -> list[Health]:
+        return self._keeper.checks
 
     def _report_of(self, room: str) -> RoomReport:
         return RoomReport(
             room=room,
             sid="RM_1",
-            wants=[Job(want=w, place=self._place(w)) for w in self.known.values() if w.room == room],
+            wants=[
+                Job(want=w, place=self._keeper.place(w))
+                for w in self._keeper.known.values()
+                if w.room == room
+            ],
             claims=[],
             participants=[Participant(identity="alice", metadata="private", joined_at=NOW)],
             seen_at=NOW,
         )
-
-    def _reach_store(self) -> None:
-        if self.store_down:
-            raise StoreUnavailable("disk I/O error")
 
 
 @dataclass

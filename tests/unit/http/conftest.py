@@ -12,7 +12,7 @@ import pytest
 
 from gateway.http.parts import Parts
 from gateway.http.routes import build
-from gateway.keeper.keeper import Health
+from gateway.keeper.reports import Health
 from gateway.livekit import tokens
 from gateway.metrics import Metrics
 from gateway.settings import Settings, read

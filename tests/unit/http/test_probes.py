@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from gateway.http.probes import Recent
-from gateway.keeper.keeper import Health
+from gateway.keeper.reports import Health
 from pool.ports import Capacity
 from tests.unit.http.conftest import Door, OpenDoor, operator, participant
 

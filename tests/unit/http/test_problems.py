@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from gateway.keeper.keeper import RoomReport
+from gateway.keeper.reports import RoomReport
 from tests.unit.http.conftest import Door, OpenDoor
 
 pytestmark = pytest.mark.anyio
@@ -37,7 +37,7 @@ async def test_a_fault_of_ours_tells_nothing_of_the_inside(
     async def broken() -> list[RoomReport]:
         raise RuntimeError("the password is hunter2")
 
-    monkeypatch.setattr(door.keeper, "rooms", broken)
+    monkeypatch.setattr(door.keeper.reports, "rooms", broken)
     answer = await door.http.get("/api/livekit/rooms")
     assert answer.status_code == 500
     assert answer.headers["content-type"] == "application/problem+json"
