@@ -8,14 +8,13 @@ once: the file is renamed to `SPENT`. The adapters behind the ports are the real
 
 from __future__ import annotations
 
+import importlib
 import os
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn
-
-import gateway.app
 
 BOMB = "ROOMKEEPER_TEST_BOMB"
 SPENT = ".spent"
@@ -103,20 +102,21 @@ class Mined:
 
 
 def plant(bomb: Bomb) -> None:
-    """Put the bomb between the gateway's parts."""
+    """Put the bomb between the gateway's parts; whoever only imports this module knows nothing of them."""
     _mine("open_store", "store", bomb)
     _mine("_open_livekit", "livekit", bomb)
 
 
 def _mine(opener: str, port: str, bomb: Bomb) -> None:
-    open_port = getattr(gateway.app, opener)
+    app = importlib.import_module("gateway.app")
+    open_port = getattr(app, opener)
 
     @asynccontextmanager
     async def mined(*args: Any, **kwargs: Any) -> AsyncIterator[Mined]:
         async with open_port(*args, **kwargs) as behind:
             yield Mined(port, behind, bomb)
 
-    setattr(gateway.app, opener, mined)
+    setattr(app, opener, mined)
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
 """Crash points: at which calls on a port the gateway ends, and what is going on then. Data only.
 
 Each list names calls that are really made meanwhile, on SQLite and on Redis; a point that is never reached is
-a failure of whoever plays it. Left out, since one gateway alone makes none of these calls, or none of account:
+a failure of whoever plays it. Left out, since one gateway alone makes no such call, or none of account:
 
 - `store.send`: notes to other replicas, which may be lost anyway;
 - `livekit.answers`: asks an agent whose replica, on another machine, lapsed;
