@@ -5,22 +5,21 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 
 import anyio
 
+from tests.simulation.bounds import LOUD, NOTED, Patience
 from tests.simulation.clock import run, wall_clock
 from tests.simulation.history import History, Step
 from tests.simulation.kinds import KINDS
 from tests.simulation.scene import Scene, a_scene
-from tests.simulation.verdict import Due, complaints, due
+from tests.simulation.verdict import Due, complaints, due, in_rooms, told
 
-SETTLES = 75.0
-"""Seconds after the last fault by which everything must be at rest: a lease (3 s), a back-off after some
-failures (8 s), a claim that is not taken up (4 to 8 s), a process that never enters (15 s), a session that
-never opens (30 s), an agent that does not come back (12 s)."""
-EACH_ENTRY = 32.0
-"""Seconds more for each agent that gets stuck while it enters."""
 CHECK = 0.5
+WATCH = 1.0
+CALM = {kind.name: NOTED for kind in KINDS.values() if kind.fault and kind.name not in LOUD}
+"""Faults after which it is calm again, and after how many seconds."""
 STABLE = 2
 """So many checks in a row must be good."""
 
@@ -77,6 +76,9 @@ def _first(error: BaseException) -> BaseException:
 
 async def _play(scene: Scene, outcome: Outcome, tell: Callable[[str], None]) -> None:
     observer = scene.observer
+    patience = Patience(observer.faults)
+    watch = anyio.CancelScope()
+    scene.spawn(partial(_watch, scene, patience, watch))
     start = anyio.current_time()
     for step in scene.history.steps:
         await anyio.sleep(max(0.0, start + step.at - anyio.current_time()))
@@ -86,9 +88,10 @@ async def _play(scene: Scene, outcome: Outcome, tell: Callable[[str], None]) -> 
         _do(scene, step, outcome)
     await anyio.sleep(max(0.0, start + scene.history.ends - anyio.current_time()))
     if not observer.broken:
-        await _rest(scene, outcome)
+        watch.cancel()
+        await _rest(scene, outcome, patience)
     if not observer.broken and not outcome.broken:
-        await _ask_again(scene, outcome)
+        await _ask_again(scene, outcome, patience)
     outcome.broken += observer.broken
 
 
@@ -101,24 +104,38 @@ def _do(scene: Scene, step: Step, outcome: Outcome) -> None:
     scene.observer.look()
 
 
-async def _rest(scene: Scene, outcome: Outcome) -> None:
+async def _watch(scene: Scene, patience: Patience, scope: anyio.CancelScope) -> None:
+    """What does not happen is noticed while the history runs, too: at rest a sweep may have hidden it."""
+    out_since: dict[str, float] = {}
+    with scope:
+        while not scene.observer.broken:
+            await anyio.sleep(WATCH)
+            now = wall_clock()
+            for overdue in patience.overdue(in_rooms(scene), now):
+                scene.observer.fail(overdue)
+            absent = [room for room in scene.observer.books if scene.observer.absent(room)]
+            out_since = {room: out_since.get(room, now) for room in absent}
+            gone = {room for room, since in out_since.items() if now > since + NOTED}
+            if gone and now > scene.faults.over_by(CALM):
+                wants = [want_id for want_id, room in scene.wants.items() if room in gone]
+                for untrue in await told(scene, wants):
+                    if scene.observer.absent(scene.wants[untrue.about]):
+                        scene.observer.fail(untrue.text)
+
+
+async def _rest(scene: Scene, outcome: Outcome, patience: Patience) -> None:
     """Everything settles, and stays so."""
     while scene.faults.calm_since is None:  # noqa: ASYNC110  (no event tells of it)
         await anyio.sleep(CHECK)
     began = wall_clock()
-    await _settle(scene, outcome, _patience(scene))
+    await _settle(scene, outcome, patience)
     outcome.healed_after = wall_clock() - began
     if scene.history.linger and not outcome.broken:
         await anyio.sleep(scene.history.linger)
-        await _settle(scene, outcome, 5.0)
+        await _settle(scene, outcome, patience)
 
 
-def _patience(scene: Scene) -> float:
-    return SETTLES + EACH_ENTRY * sum(s.amount for s in scene.history.steps if s.what == "agents-misbehave")
-
-
-async def _settle(scene: Scene, outcome: Outcome, within: float) -> None:
-    deadline = wall_clock() + within
+async def _settle(scene: Scene, outcome: Outcome, patience: Patience) -> None:
     good = 0
     while good < STABLE:
         await anyio.sleep(CHECK)
@@ -126,12 +143,12 @@ async def _settle(scene: Scene, outcome: Outcome, within: float) -> None:
         good = good + 1 if not found else 0
         if scene.observer.broken:
             return
-        if found and wall_clock() > deadline:
-            outcome.broken += [f"{what} ({within:g} s after the last fault)" for what in found]
+        if overdue := patience.overdue(found, wall_clock()):
+            outcome.broken += overdue
             return
 
 
-async def _ask_again(scene: Scene, outcome: Outcome) -> None:
+async def _ask_again(scene: Scene, outcome: Outcome, patience: Patience) -> None:
     """Where the outside could not tell whether an agent is due, the next ask brings one: nothing is
     jammed."""
     unsure = [
@@ -143,4 +160,4 @@ async def _ask_again(scene: Scene, outcome: Outcome) -> None:
         return
     for room in unsure:
         scene.ask(room, 0, "ask")
-    await _settle(scene, outcome, _patience(scene))
+    await _settle(scene, outcome, patience)

@@ -125,6 +125,9 @@ class Scene:
         if what == "finish":
             # It ends some milliseconds later: whoever asks in between asks before that, or after.
             self.observer.finished(job.offer.room, job, lasts=0.05)
+        elif what:
+            found = self._job_of(job.identity)
+            self.faults.end(self.faults.begin(f"enters-{what}", None if found is None else found[1]))
         return what
 
     def _removing(self, room: str, identity: str) -> None:

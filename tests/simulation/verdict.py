@@ -1,15 +1,20 @@
-"""Whether a scene has come to rest as it should, once all faults are over (I2, I7): every room has what the
-last word about it calls for, what the API says is true, and nothing is left over.
+"""Whether everything is as it should be (I2, I7): every room has what the last word about it calls for, what
+the API says is true; and, once the scene has come to rest, nothing is left over. For how long it may be
+otherwise is `bounds`' affair.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Collection
+from contextlib import suppress
 from dataclasses import dataclass
 from enum import Enum
 
-from gateway.keeper.model import State
+from gateway.keeper.model import State, Want
+from gateway.keeper.ports import StoreUnavailable
 from tests.simulation.books import Cause, RoomBook
+from tests.simulation.bounds import ROOMLESS, UNHEARD, Complaint
 from tests.simulation.excuses import MEMORY_LOSS, OUT_OF_STORE, knowable
 from tests.simulation.scene import Scene
 
@@ -92,46 +97,79 @@ def _forgotten(scene: Scene, cause: Cause) -> bool:
     return False
 
 
-async def complaints(scene: Scene) -> list[str]:
-    """What is not as it should be; nothing when the scene has come to rest."""
-    found = []
-    for room in list(scene.observer.books):
-        found += _room(scene, room, due(scene, room))
+async def complaints(scene: Scene) -> list[Complaint]:
+    """What is not as it should be at rest; nothing when the scene has come to rest."""
+    found = in_rooms(scene)
     found += await _books(scene)
-    found += await _answers(scene)
-    return found
+    found += await _stored(scene)
+    return found or await told(scene, scene.wants)
 
 
-def _room(scene: Scene, room: str, wanted: Due) -> list[str]:
+def in_rooms(scene: Scene) -> list[Complaint]:
+    """What is not as it should be in rooms, be the scene at rest or not."""
+    return [complaint for room in list(scene.observer.books) for complaint in _room(scene, room)]
+
+
+def _room(scene: Scene, room: str) -> list[Complaint]:
     agents, working = scene.observer.agents(room), scene.observer.working(room)
     if len(agents) > 1:
-        return [f"I1: {len(agents)} agents in {room}"]
+        return [Complaint(f"two in {room}", f"I1: {len(agents)} agents in {room}")]
+    wanted = due(scene, room)
     if wanted is Due.ONE and not working:
-        return [f"I2: {room} wants an agent, and has {'a deaf one' if agents else 'none'}"]
+        text = f"I2: {room} wants an agent, and has {'a deaf one' if agents else 'none'}"
+        return [Complaint(f"none in {room}", text, explained=UNHEARD if _unheard(scene, room) else {})]
     if wanted is Due.NONE and working:
-        return [f"I4, I5: {room} wants no agent, and has {working[0].identity}"]
+        who = working[0].identity
+        return [Complaint(f"one in {room}", f"I4, I5: {room} wants no agent, and has {who}")]
     return []
 
 
-async def _books(scene: Scene) -> list[str]:
+def _unheard(scene: Scene, room: str) -> bool:
+    """Whether it was a join that called for the agent, and no request."""
+    return max(scene.observer.books[room].causes, key=lambda c: c.until).kind in {"join", "invitation"}
+
+
+async def _books(scene: Scene) -> list[Complaint]:
     """Every process that may be in a room holds its room's claim, and every claim has a process."""
     claims = {c.job_id: c for c in await scene.store.all_claims()}
-    inside = {job_id: r.number for r in scene.up() for job_id in r.pool.inside()}
-    found = [f"a process without a claim: {job_id}" for job_id in sorted(inside.keys() - claims.keys())]
+    inside = {job_id for r in scene.up() for job_id in r.pool.inside()}
     running = {job_id for r in scene.up() for job_id in r.pool.jobs}
-    return found + [f"a claim without a process: {job_id}" for job_id in sorted(claims.keys() - running)]
-
-
-async def _answers(scene: Scene) -> list[str]:
-    """What each replica says about each job that clients heard of."""
-    found = []
-    for want_id, room in scene.wants.items():
-        stored = await scene.store.want(want_id)
-        if stored is None:
-            continue
-        working = [c.identity for c in scene.observer.working(room)]
-        if stored.state is State.JOINED and working != [stored.identity]:
-            found.append(f"I7: {want_id} is called joined by {stored.identity}; working in {room}: {working}")
-        if not stored.state.ended and stored.state is not State.JOINED and working:
-            found.append(f"I7: {want_id} is called {stored.state}; working in {room}: {working}")
+    unclaimed = [f"a process without a claim: {job_id}" for job_id in sorted(inside - claims.keys())]
+    found = [Complaint(what, what) for what in unclaimed]
+    for job_id in sorted(claims.keys() - running):
+        what = f"a claim without a process: {job_id}"
+        explained = {} if scene.observer.books[claims[job_id].room].sid else ROOMLESS
+        found.append(Complaint(what, what, explained=explained))
     return found
+
+
+async def _stored(scene: Scene) -> list[Complaint]:
+    """What the books say about each job that clients heard of."""
+    found = []
+    for want_id in scene.wants:
+        if (stored := await scene.store.want(want_id)) is not None:
+            found += _untrue(scene, stored, "the store")
+    return found
+
+
+async def told(scene: Scene, wants: Collection[str]) -> list[Complaint]:
+    """What each replica that is up answers to who asks for one of these jobs."""
+    found = []
+    for want_id in wants:
+        for replica in scene.up():
+            with suppress(StoreUnavailable):
+                if (job := await replica.keeper.job(want_id)) is not None:
+                    found += _untrue(scene, job.want, f"replica {replica.number}")
+    return found
+
+
+def _untrue(scene: Scene, want: Want, who: str) -> list[Complaint]:
+    working = [c.identity for c in scene.observer.working(want.room)]
+    wrong = f"working in {want.room}: {working}"
+    if want.state is State.JOINED and working != [want.identity]:
+        text = f"I7: {who} calls {want.id} joined by {want.identity}; {wrong}"
+    elif not want.state.ended and want.state is not State.JOINED and working:
+        text = f"I7: {who} calls {want.id} {want.state}; {wrong}"
+    else:
+        return []
+    return [Complaint(f"{want.id} of {who}", text, about=want.id)]
