@@ -21,6 +21,7 @@ from gateway.keeper.gate import ClaimGate
 from gateway.keeper.heart import Heart
 from gateway.keeper.jobs import Jobs
 from gateway.keeper.lead import Lead
+from gateway.keeper.memory import Memory
 from gateway.keeper.model import Ask, Claim, Invitation, Job, State, Want
 from gateway.keeper.notes import End, Guests, Here, Hint, Look, Note
 from gateway.keeper.policy import Policy
@@ -103,7 +104,8 @@ class Keeper:
         self._jobs = Jobs(store, wants, admission, self._wake, metrics, clock, next_beat=fleet.next_beat)
         self._gate = ClaimGate(store, fleet, self._asks, self._jobs, admission, self._wake, metrics, clock)
         self._audit = Audit(store, fleet, workers, self._jobs, wants, metrics, clock)
-        self._reconciler = Reconciler(
+        self._memory = memory = Memory(clock)
+        reconciler = Reconciler(
             store=store,
             livekit=livekit,
             fleet=fleet,
@@ -117,6 +119,7 @@ class Keeper:
             settings=settings,
             metrics=metrics,
             clock=clock,
+            memory=memory,
             gone=gone,
         )
         self._resync = Resync(
@@ -128,8 +131,8 @@ class Keeper:
             queue.add,
             clock,
             interval=settings.resync_interval,
-            seen=self._reconciler.seen.get,
-            joins_unheard=self._reconciler.forget_joins,
+            seen=memory.seen.get,
+            joins_unheard=memory.forget_joins,
         )
         self._lead = Lead(
             store=store,
@@ -137,7 +140,8 @@ class Keeper:
             queue=queue,
             wants=wants,
             admission=admission,
-            reconciler=self._reconciler,
+            reconciler=reconciler,
+            memory=memory,
             resync=self._resync,
             settings=settings,
             metrics=metrics,
@@ -160,7 +164,7 @@ class Keeper:
             self._heart,
             self._lead,
             clock,
-            seen=self._reconciler.seen,
+            seen=memory.seen,
             job_of=self._job,
             leads=self._leads,
             resync_interval=settings.resync_interval,
@@ -325,15 +329,15 @@ class Keeper:
     def _heed(self, hint: Hint) -> bool:
         wanted = self._wants.concerns(hint.room)
         if wanted and hint.event == "participant_left" and hint.reason in CLEAN_LEAVE and not hint.person:
-            self._reconciler.left_cleanly.setdefault(hint.room, {})[hint.identity] = self._clock()
+            self._memory.left_cleanly.setdefault(hint.room, {})[hint.identity] = self._clock()
         if wanted and hint.reason == RELAUNCHES:
-            self._reconciler.relaunched[hint.room] = self._clock()
+            self._memory.relaunched[hint.room] = self._clock()
         if wanted and hint.person and self._changes_nothing(hint.room):
-            self._reconciler.forget_joins(hint.room)
+            self._memory.forget_joins(hint.room)
             return False
         if wanted or (hint.person and (self._wants.invited(hint.room) or self._policy.agents_for(hint.room))):
             if hint.person and hint.event == "participant_joined":
-                self._reconciler.hear_join(hint.room, hint.identity)
+                self._memory.hear_join(hint.room, hint.identity)
             self._queue.add(hint.room)
             return True
         return False

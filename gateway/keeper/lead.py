@@ -13,6 +13,7 @@ import structlog
 
 from gateway.keeper.admission import Admission
 from gateway.keeper.fleet import MARGIN, Fleet
+from gateway.keeper.memory import Memory
 from gateway.keeper.model import Claim, Stage, State, Want
 from gateway.keeper.ports import LEASE, Clock, LeaseLost, Store, StoreUnavailable
 from gateway.keeper.reconcile import Reconciler
@@ -41,6 +42,7 @@ class Lead:
         wants: Wants,
         admission: Admission,
         reconciler: Reconciler,
+        memory: Memory,
         resync: Resync,
         settings: KeeperSettings,
         metrics: Metrics,
@@ -52,6 +54,7 @@ class Lead:
         self._wants = wants
         self._admission = admission
         self._reconciler = reconciler
+        self._memory = memory
         self._resync = resync
         self._settings = settings
         self._metrics = metrics
@@ -70,7 +73,7 @@ class Lead:
         """How it went: "ok", or why nothing is known."""
 
     def gained(self, epoch: int) -> None:
-        self._reconciler.clear(self._fleet.led_until)  # what it saw when it led the last time is out of date
+        self._memory.clear(self._fleet.led_until)  # what it saw when it led the last time is out of date
         self._changed.set()
 
     def departed(self) -> None:
@@ -190,7 +193,10 @@ class Lead:
         if self.comparison != "ok":
             log.warning("resync_unknown", why=self.comparison)
             return
-        self._reconciler.forget_ended(self._resync.lists, self._resync.gone)
+        self._memory.forget_ended(self._matters, self._resync.gone)
+
+    def _matters(self, room: str) -> bool:
+        return self._resync.lists(room) or self._wants.concerns(room)
 
     # ---- passes -------------------------------------------------------------------------------------
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -14,7 +14,8 @@ from gateway.keeper.asks import Asks
 from gateway.keeper.fleet import Fleet
 from gateway.keeper.heart import BEAT
 from gateway.keeper.jobs import Jobs
-from gateway.keeper.model import Claim, End, Participant, Room, Seen, Stage, State, Unknown, Want
+from gateway.keeper.memory import Memory
+from gateway.keeper.model import Claim, End, Room, Seen, Stage, State, Unknown, Want
 from gateway.keeper.notes import Note
 from gateway.keeper.plan import LEAVE_TIMEOUT, leave, plan
 from gateway.keeper.policy import Policy
@@ -50,13 +51,6 @@ ROOM_GONE_GRACE = 5.0
 """A job whose room ended leaves by itself; after this it is made to."""
 
 
-Sightings = dict[str, float]
-"""When each instance (SID) of a room was last there: the few last ones."""
-INSTANCES = 3
-HEARD_LATELY = 60.0
-"""Seconds for which a webhook that nobody looked after is remembered."""
-
-
 @dataclass(frozen=True, slots=True)
 class Look:
     """How a pass went."""
@@ -86,6 +80,7 @@ class Reconciler:
         settings: KeeperSettings,
         metrics: Metrics,
         clock: Clock,
+        memory: Memory,
         gone: Callable[[Claim], bool],
     ) -> None:
         """`tell(replica, note)` sends a note to another replica. `gone(claim)`: its process is of this
@@ -104,22 +99,7 @@ class Reconciler:
         self._settings = settings
         self._metrics = metrics
         self._clock = clock
-        self.seen: dict[str, Seen] = {}
-        """The last look at each room that matters."""
-        self._sightings: dict[str, Sightings] = {}
-        """Which instance (SID) of each room was last there, and when."""
-        self._led_from = clock()
-        """Since when this process, or the leader before it, looks at rooms without a gap."""
-        self._joins: dict[str, set[str]] = {}
-        """By room: the SIDs of the people whose joins were taken into account."""
-        self._heard: dict[str, dict[str, float]] = {}
-        """By room and identity: when the last join since the last look was heard of."""
-        self._touched: dict[str, None] = {}
-        """Rooms that were looked at since the last comparison."""
-        self.left_cleanly: dict[str, dict[str, float]] = {}
-        """By room: when foreign agents left on purpose, as webhooks told; forgotten with the room."""
-        self.relaunched: dict[str, float] = {}
-        """By room: when LiveKit said that it launches an agent's job again by itself."""
+        self._memory = memory
 
     async def reconcile(self, room: str, epoch: int) -> Look:
         """Bring one room to what is wanted in it, as the leader of that epoch.
@@ -146,13 +126,8 @@ class Reconciler:
         looks += [await self._dismiss(c, seen, epoch) for c in await self._unwanted(room, claims, wants)]
         looks += [await self._see_off(w, seen) for w in known if w.state is State.STOPPED]
         if not wants and not claims:
-            self.seen.pop(room, None)
-            self._sightings.pop(room, None)
-            if seen.room is None:
-                self._joins.pop(room, None)
-            self.left_cleanly.pop(room, None)
-            self.relaunched.pop(room, None)
-        self._touched[room] = None
+            self._memory.forget(room, people=seen.room is None)
+        self._memory.touch(room)
         dues = [look.due for look in looks if look.due is not None]
         unknown = next((look.unknown for look in looks if look.unknown), "")
         if seen.room is not None and any(look.nodeless for look in looks):
@@ -176,16 +151,8 @@ class Reconciler:
         if isinstance(participants, Unknown):
             return participants
         seen = Seen(room=room, participants=participants, at=self._clock())
-        self._note(name, seen)
+        self._memory.note(name, seen)
         return seen
-
-    def _note(self, name: str, seen: Seen) -> None:
-        self.seen[name] = seen
-        if seen.room is not None:
-            sightings = self._sightings.setdefault(name, {})
-            sightings[seen.room.sid] = seen.at
-            if len(sightings) > INSTANCES:
-                del sightings[min(sightings, key=sightings.__getitem__)]
 
     async def _explain(self, room: str, unknown: Unknown, epoch: int) -> None:
         """Say why nothing happens."""
@@ -200,36 +167,11 @@ class Reconciler:
         name = seen.room.name
         # The leader hears of each invitation; mostly there is none.
         invitations = await self._store.invitations(name) if self._wants.invited(name) else []
-        asks = self._policy.asks(seen, wants, invitations, self._joined)
+        asks = self._policy.asks(seen, wants, invitations, self._memory.joined)
         for ask in asks:
             await self._asks.ask(ask, epoch=epoch)
-        self._joins[name] = {p.sid for p in seen.people}
-        later = {i: at for i, at in self._heard.pop(name, {}).items() if at > seen.at}
-        if later:
-            self._heard[name] = later
+        self._memory.count_joins(name, seen)
         return bool(asks)
-
-    def hear_join(self, room: str, identity: str) -> None:
-        """A webhook told of a person's join, and the room is about to be looked at."""
-        self._heard.setdefault(room, {})[identity] = self._clock()
-
-    def forget_joins(self, room: str) -> None:
-        """People came or went, and nobody looked who."""
-        self._joins.pop(room, None)
-
-    def _joined(self, person: Participant, want: Want) -> float | None:
-        """When somebody's join became known; None when it did not come after all that the want tells of.
-        That is known by who was there in the last look, and, should the agent have ended since then, by the
-        webhook. In its first look at a room this process must go by the clocks: LiveKit's for the join, ours
-        for what was asked and what ended."""
-        now, before = self._clock(), self._joins.get(want.room)
-        heard = self._heard.get(want.room, {}).get(person.identity)
-        if before is None:
-            last = want.since if want.state.ended else want.asked_at
-            return heard or min(now, person.joined_at) if person.joined_at > last else None
-        if person.sid in before or (want.state.ended and heard is not None and heard <= want.since):
-            return None
-        return heard or now
 
     async def _keep(self, want: Want, claim: Claim | None, seen: Seen, epoch: int) -> Look:
         """Plan for one want and carry it out; several steps when each is due at once."""
@@ -316,46 +258,9 @@ class Reconciler:
             runs=runs,
             untold=claim is not None and self._fleet.silent(claim.replica),
             node=self._fleet.node(want),
-            asked_since_seen=self._asked_since_seen(want, seen),
-            left_cleanly=self.left_cleanly.get(want.room, {}),
-            relaunched_at=self.relaunched.get(want.room, 0.0),
-        )
-
-    def _asked_since_seen(self, want: Want, seen: Seen) -> bool:
-        """Whether somebody asked after the room instance that the want is pinned to was last there. A leader
-        that has not seen it itself goes by when nobody looked, and by when the present instance began, which
-        LiveKit's clock tells."""
-        sighted = self._sightings.get(want.room, {}).get(want.sid)
-        if sighted is not None:
-            return want.asked_at > sighted
-        began = seen.room.created_at if seen.room is not None else 0.0
-        return want.asked_at > self._led_from or 0.0 < began <= want.asked_at
-
-    def forget_ended(self, lists: Callable[[str], bool], gone: Sequence[str]) -> None:
-        """Drop what is remembered of rooms that are neither listed nor wanted any more. After each comparison
-        with LiveKit's list: only rooms that are gone from it, or were looked at since, can be such."""
-        for room in [*self._touched, *gone]:
-            if not lists(room) and not self._wants.concerns(room):
-                for memory in self._memories():
-                    memory.pop(room, None)
-        self._touched.clear()
-
-    def clear(self, led_from: float) -> None:
-        """This replica leads from now on: what it remembers of when it led before is out of date. `led_from`:
-        until then at least another leader (or this one) did."""
-        heard_before = dict(self._heard)  # a webhook's time stays true
-        for memory in self._memories():
-            memory.clear()
-        lately = self._clock() - HEARD_LATELY
-        self._heard = {room: heard for room, heard in heard_before.items() if max(heard.values()) > lately}
-        self._touched.clear()
-        self._led_from = led_from
-
-    def _memories(self) -> tuple[dict[str, Any], ...]:
-        """All that is kept by room."""
-        return (
-            *(self.seen, self._sightings, self._joins, self._heard),
-            *(self.left_cleanly, self.relaunched),
+            asked_since_seen=self._memory.asked_since_seen(want, seen),
+            left_cleanly=self._memory.left_cleanly.get(want.room, {}),
+            relaunched_at=self._memory.relaunched.get(want.room, 0.0),
         )
 
     async def _act(self, want: Want, decided: Plan, seen: Seen, epoch: int) -> tuple[Look, Seen, bool]:
@@ -473,7 +378,7 @@ class Reconciler:
         room = await self._livekit.create_room(want.room, empty_timeout=self._settings.empty_timeout)
         if isinstance(room, Unknown):
             return room
-        self._note(want.room, replace(seen, room=room, at=self._clock()))
+        self._memory.note(want.room, replace(seen, room=room, at=self._clock()))
         return replace(want, sid=room.sid, node=self._fleet.node(want))
 
     async def _dismiss(self, claim: Claim, seen: Seen, epoch: int) -> Look:
