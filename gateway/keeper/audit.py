@@ -20,9 +20,8 @@ from pool.ports import JobEvent, JobEventKind, Workers
 log = structlog.get_logger(__name__)
 
 INTERVAL = 10.0
-FORGETTING = 1.0
-"""Seconds between two times at which a replica that follows forgets what the leader knows better: old copies
-of wants, put back into a store that lost its own, would be told for a moment."""
+OFTEN = 1.0
+"""Seconds between two rounds of what is small and must not wait."""
 AT_ONCE = 100
 """Jobs that are looked up in each interval, in turn: more than most machines have. In doubt: all."""
 STORE_RETRY = 0.5
@@ -51,6 +50,8 @@ class Audit:
         """Whose turn it is."""
         self._rolled_back = False
         """The store may have brought back claims that were released."""
+        self._away: set[str] = set()
+        """Jobs that have lost LiveKit and are not back."""
         self._tell_lost, self._lost = anyio.create_memory_object_stream[str](math.inf)
 
     def hurry(self) -> None:
@@ -61,14 +62,18 @@ class Audit:
         """Audit until cancelled."""
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(self._cut_unsure, name="keeper-audit-unsure")
-            tasks.start_soon(self._forget, name="keeper-audit-forget")
+            tasks.start_soon(self._look_often, name="keeper-audit-often")
             tasks.start_soon(self._audit, name="keeper-audit")
 
-    async def _forget(self) -> None:
+    async def _look_often(self) -> None:
         while True:
-            await anyio.sleep(FORGETTING)
-            if self._fleet.follows:  # else, should the store come back empty, nobody might know them
+            await anyio.sleep(OFTEN)
+            if self._fleet.follows:
+                # The leader knows better: old copies, put back into a store that lost its own, would be told
+                # for a moment. Not where nobody leads: nobody else might know them.
                 self._wants.keep_lately(self._clock())
+            if self._fleet.cut_off:
+                self._doubt_away()
 
     async def _audit(self) -> None:
         while True:
@@ -98,10 +103,22 @@ class Audit:
         self.hurry()  # somebody else's claim may have been there first
 
     def cut_if_unsure(self, event: JobEvent) -> None:
-        """A job that has lost LiveKit while the store is out of reach: it may come back into a room that was
-        given to another meanwhile, and nobody here could tell."""
-        if event.kind is JobEventKind.RECONNECTING and self._fleet.cut_off:
-            self._tell_lost.send_nowait(event.job_id)
+        """A job that has lost LiveKit while the store is out of reach, whichever came first: it may come back
+        into a room that was given to another meanwhile, and nobody here could tell."""
+        match event.kind:
+            case JobEventKind.RECONNECTING:
+                self._away.add(event.job_id)
+                if self._fleet.cut_off:
+                    self._doubt_away()
+            case JobEventKind.SESSION_CLOSED | JobEventKind.RAISED:
+                pass  # it may be away all the same
+            case _:
+                self._away.discard(event.job_id)
+
+    def _doubt_away(self) -> None:
+        for job_id in self._away:
+            self._tell_lost.send_nowait(job_id)
+        self._away.clear()
 
     async def _cut_unsure(self) -> None:
         """Ask the store once more: after a pause it is there, and only our heartbeat is old."""

@@ -13,6 +13,8 @@ from gateway.keeper.ports import Clock
 
 INSTANCES = 3
 """So many instances of a room are remembered."""
+CLOCKS = 2.0
+"""Seconds that LiveKit's times may be off, converted as they are."""
 HEARD_LATELY = 60.0
 """Seconds for which a webhook that nobody looked after is remembered."""
 
@@ -87,6 +89,8 @@ class Memory:
         """
         now, before = self._clock(), self._joins.get(want.room)
         heard = self._heard.get(want.room, {}).get(person.identity)
+        if heard is None and want.state.ended and person.joined_at < want.since - CLOCKS:
+            return None  # no webhook, and long enough ago for the clocks to tell
         if before is None:
             last = want.since if want.state.ended else want.asked_at
             return heard or min(now, person.joined_at) if person.joined_at > last else None
