@@ -7,15 +7,17 @@ import itertools
 import logging
 import math
 import random
+import sys
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from types import SimpleNamespace
-from typing import TypeVar
+from typing import Any, TypeVar
 from unittest.mock import patch
 
 import structlog
 import trio
 import trio.abc
+from structlog.types import EventDict
 
 T = TypeVar("T")
 
@@ -108,8 +110,24 @@ def _deterministic(seed: int) -> Iterator[None]:
         yield
 
 
+swallowed: list[str] = []
+"""Exceptions that the gateway has logged and lived on with: each is a defect."""
+
+
 def quiet() -> None:
-    """No log: writing it would take most of the time."""
+    """No log: writing it would take most of the time. What was swallowed is remembered."""
     structlog.configure(
-        wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL), cache_logger_on_first_use=True
+        processors=[remember_swallowed, _drop],
+        wrapper_class=structlog.make_filtering_bound_logger(logging.ERROR),
+        cache_logger_on_first_use=True,
     )
+
+
+def remember_swallowed(logger: Any, method: str, event: EventDict) -> EventDict:
+    if event.get("exc_info"):
+        swallowed.append(f"{event['event']}: {sys.exc_info()[1]!r}")
+    return event
+
+
+def _drop(logger: Any, method: str, event: EventDict) -> EventDict:
+    raise structlog.DropEvent

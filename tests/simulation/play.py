@@ -10,12 +10,13 @@ from functools import partial
 import anyio
 
 from tests.simulation.bounds import LOUD, NOTED, Patience
-from tests.simulation.clock import run, wall_clock
+from tests.simulation.clock import run, swallowed, wall_clock
 from tests.simulation.history import History, Step
 from tests.simulation.kinds import KINDS
 from tests.simulation.scene import Scene, a_scene
 from tests.simulation.verdict import Due, complaints, due, in_rooms, told
 
+EXCEPTION = "an exception"
 CHECK = 0.5
 WATCH = 1.0
 CALM = {kind.name: NOTED for kind in KINDS.values() if kind.fault and kind.name not in LOUD}
@@ -59,12 +60,14 @@ def play(
                 outcome.longest_overlap = scene.observer.longest_overlap
                 outcome.seconds = anyio.current_time()
 
+    swallowed.clear()
     try:
         run(history.seed, main)
     except BaseExceptionGroup as group:
-        outcome.broken.append(f"an exception: {_first(group)!r}")
+        outcome.broken.append(f"{EXCEPTION}: {_first(group)!r}")
         if group.split((KeyboardInterrupt, SystemExit))[0] is not None:
             raise
+    outcome.broken += [f"{EXCEPTION}: {what}" for what in dict.fromkeys(swallowed)]
     return outcome
 
 

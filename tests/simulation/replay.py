@@ -9,6 +9,7 @@ import structlog
 import trio
 
 from gateway.livekit.webhooks import Event
+from tests.simulation.clock import remember_swallowed
 from tests.simulation.history import History
 from tests.simulation.play import Outcome, play
 from tests.simulation.scene import Scene
@@ -16,7 +17,7 @@ from tests.simulation.scene import Scene
 
 def replay(history: History) -> Outcome:
     structlog.reset_defaults()
-    structlog.configure(processors=[_print_log])
+    structlog.configure(processors=[remember_swallowed, _print_log])
     print(history)
     outcome = play(history, tell=print, watch=_watch)
     print(*(outcome.broken or ["every promise was kept"]), sep="\n")
