@@ -16,7 +16,7 @@ from tests.processes.stage import CALM, Stage
 from tests.processes.table import row
 
 GIVE_UP = 40
-GIVE_UP_IN_CI = 12
+GIVE_UP_IN_CI = 8
 FINISHED = 420.0
 """Seconds after which an agent that has left its room must have given its slot back."""
 DEAD, NOBODY = 200, "nobody"
@@ -86,7 +86,7 @@ def _arrivals(here: Stage, room: str) -> int:
 async def blocking_request(outcome: Outcome) -> None:
     """Its heartbeat stops, its agents answer when asked: nobody loses one. The room is served in the end."""
     env = {"PONDER": "5", "PONDER_BLOCKS": "1"}
-    setup = Setup(module="ponderer", replicas=3, slots=4, redis=True, env=env)
+    setup = Setup(module="ponderer", replicas=3, slots=3, redis=True, env=env)
     async with stage(setup, outcome) as here:
         rooms = await here.serve(4)
         for _ in range(outcome.n):

@@ -30,7 +30,7 @@ async def slow(outcome: Outcome) -> None:
     "network-resets",
     "5 % of the connections between gateway and LiveKit are reset",
     n=30,
-    bounded=3,
+    bounded=2,
     limit=15,
 )
 async def resets(outcome: Outcome) -> None:
@@ -59,7 +59,7 @@ async def _served(outcome: Outcome, fault: Callable[[Link], Awaitable[None]]) ->
     "network-half-open",
     "connections to LiveKit stay open and carry nothing for 20 s",
     n=4,
-    limit=50,
+    limit=30,
 )
 async def half_open(outcome: Outcome) -> None:
     """Agents stay, come back by themselves or are replaced; one in the end. A heal is a room's that was seen

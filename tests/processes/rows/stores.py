@@ -34,7 +34,7 @@ async def lost(outcome: Outcome) -> None:
 
 async def _away(outcome: Outcome, seconds: float, *, appendonly: bool) -> None:
     """Calls go on; a request is refused, not forgotten; an agent killed meanwhile is replaced after."""
-    setup = Setup(replicas=3, slots=4, redis=True, appendonly=appendonly)
+    setup = Setup(replicas=3, slots=3, redis=True, appendonly=appendonly)
     async with stage(setup, outcome) as here:
         rooms = await here.serve(6)
         assert here.redis is not None
