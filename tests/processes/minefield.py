@@ -32,6 +32,7 @@ HEALED = 30.0
 SAID = 10.0
 ORPHANED = 2.0
 NOBODY = "nobody"
+GUEST = "guest"
 SLOTS = 2
 LOOK = 0.02
 
@@ -167,7 +168,7 @@ async def _token(field: Minefield, room: str, point: Point) -> bool:
     field.arm(point)
     accepted = await _invited(field, room)
     if accepted:
-        await field.here.join(room)
+        await field.here.join(room, identity=GUEST)
     return accepted
 
 
@@ -216,7 +217,7 @@ async def _ask(field: Minefield, room: str) -> None:
 async def _invite_again(field: Minefield, room: str) -> None:
     if not await _invited(field, room):
         raise AssertionError("no token")
-    await field.here.join(room)
+    await field.here.join(room, identity=GUEST)
 
 
 async def _stop_again(field: Minefield, room: str) -> None:
@@ -252,7 +253,7 @@ async def _until(holds: Callable[[], Awaitable[bool]], seconds: float) -> bool:
 
 async def _invited(field: Minefield, room: str) -> bool:
     field.here.asked(room)
-    body = {"room": room, "identity": "guest", "room_config": {"agents": [{"agent_name": AGENT}]}}
+    body = {"room": room, "identity": GUEST, "room_config": {"agents": [{"agent_name": AGENT}]}}
     try:
         return (await field.here.replica.http.post("/api/token", json=body)).status_code < 300
     except httpx.TransportError:

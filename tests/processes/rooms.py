@@ -64,12 +64,12 @@ class Rooms:
     def name(self, what: str = "room") -> str:
         return f"{what}-{next(self._numbers)}"
 
-    async def join(self, room: str, node: int = 0) -> Person:
+    async def join(self, room: str, node: int = 0, *, identity: str = "") -> Person:
         """A person joins, or comes back under the same identity."""
         former = self.people.get(room)
         if former is not None:
             await former.leave()
-        identity = former.identity if former else ""
+        identity = former.identity if former else identity
         person = self.people[room] = Person(self.nodes[node].url, KEY, SECRET, room, identity)
         await person.join()
         return person
