@@ -150,11 +150,15 @@ class Books:
         lives = [self.lives.get(c) for c in self.agents(room)]
         return [life.connection for life in lives if life is not None and life.job and life.job.working]
 
-    def absent(self, room: str) -> bool:
-        """Whether the room has neither a working agent nor one that stands still, or is cut off, while
-        LiveKit lists it: of such a one nobody has heard anything."""
-        listed = [c for c in self._livekit.present(room) if c.agent]
-        return not self.working(room) and not any(c.out_of_reach for c in listed)
+    def absent(self) -> set[str]:
+        """Rooms that have neither a working agent nor one that stands still, or is cut off, while LiveKit
+        lists it: of such a one nobody has heard anything."""
+        return {
+            room
+            for room in self.books
+            if not self.working(room)
+            and not any(c.agent and c.out_of_reach for c in self._livekit.present(room))
+        }
 
     def people(self, room: str) -> list[Connection]:
         return [c for c in self._livekit.present(room) if c.person and c.link is Link.UP]

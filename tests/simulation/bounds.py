@@ -46,9 +46,18 @@ SETTLES: Mapping[str, float] = {
 """Faults that explain why something is not in order, and by how many seconds after the end of each it is
 again."""
 
-FAILURES = ("agent-dies", "agent-raises", "session-fails", "enters-raise")
-"""Each counts as a failure of the agent, and each failure in a row doubles the back-off."""
+FAILURES: Mapping[str, int] = {
+    **dict.fromkeys(("agent-dies", "agent-raises", "session-fails"), 1),
+    **dict.fromkeys(("enters-raise", "enters-freeze", "enters-hang"), 1),
+    "worker-mute": 2,
+    "worker-dawdles": 3,
+    "worker-declines": 5,
+    "store-unreliable": 5,  # one whose answer gets lost counts again
+}
+"""As how many failures in a row each may count: the back-off is doubled with each."""
 FIRST_BACKOFF, LONGEST_BACKOFF = 0.5, 30.0
+NO_STREAK = 60.0
+"""An agent that has worked for 30 s begins anew."""
 
 UNHEARD: Mapping[str, float] = {
     "webhooks": 80.0,
@@ -59,14 +68,22 @@ between two comparisons is found by the sweep (60 s)."""
 
 NOTED = 6.0
 """Seconds after which, in calm, no replica says `joined` of an agent that is out of its room (I7)."""
-LOUD = frozenset({"agent-dies", "agent-raises", "session-fails", "enters-raise", "storm", "agents-linger"})
-"""Faults of which the keeper hears at once. Calm is when no other one is at work, nor was just now."""
-
+CALM: Mapping[str, float] = {
+    **dict.fromkeys(SETTLES, NOTED),
+}
+"""Faults in which nobody may have heard of that; the others are told at once. Calm is so many seconds after
+the end of the last of them."""
 
 ROOMLESS: Mapping[str, float] = dict.fromkeys(
-    ("livekit-restart", "replica-killed", "replica-ends", "replica-frozen"), 40.0
+    (
+        *("livekit-restart", "cut-off-livekit", "clock-off", "livekit-api"),
+        *("replica-killed", "replica-ends", "replica-frozen"),
+        *("store-away", "cut-off-store", "store-unreliable", "store-slow"),
+    ),
+    40.0,
 )
-"""Where there is no room (any more): it may come back within 30 s, says whoever leads, and looks anew."""
+"""Where there is no room (any more) after LiveKit restarted: it is waited for, for 30 s from when somebody
+leads who looks."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,8 +93,9 @@ class Complaint:
     what: str
     """Stays the same as long as it lasts."""
     text: str
-    about: str = ""
-    """The want's id."""
+    room: str = ""
+    untrue: bool = False
+    """Not something that is missing, but something that is said of what is not so (I7)."""
     explained: Mapping[str, float] = field(default_factory=dict)
     """What explains it beside `SETTLES`."""
 
@@ -97,11 +115,19 @@ class Patience:
         ]
 
     def _until(self, complaint: Complaint) -> float:
-        failures = sum(1 for _ in self._faults.of(FAILURES))
-        tries = SERVED + min(LONGEST_BACKOFF, FIRST_BACKOFF * 2.0**failures)
+        since = self._since[complaint.what]
+        if complaint.untrue:
+            return max(since + NOTED, self._faults.over_by(CALM))
         return max(
-            self._since[complaint.what] + SERVED,
+            since + SERVED,
             self._faults.over_by(SETTLES),
-            self._faults.over_by(dict.fromkeys(FAILURES, tries)),
+            self._faults.over_by(self._tries(since)),
             self._faults.over_by(complaint.explained),
         )
+
+    def _tries(self, since: float) -> Mapping[str, float]:
+        """With the back-off after so many failures."""
+        lately = [s for s in self._faults.of(FAILURES) if s.ended > since - NO_STREAK]
+        failures = sum(FAILURES[spell.kind] for spell in lately)
+        backoff = min(LONGEST_BACKOFF, FIRST_BACKOFF * 2.0 ** (failures - 1))
+        return {kind: SETTLES.get(kind, SERVED) + backoff for kind in FAILURES}

@@ -9,7 +9,7 @@ from functools import partial
 
 import anyio
 
-from tests.simulation.bounds import LOUD, NOTED, Patience
+from tests.simulation.bounds import CALM, Patience
 from tests.simulation.clock import run, swallowed, wall_clock
 from tests.simulation.history import History, Step
 from tests.simulation.kinds import KINDS
@@ -19,8 +19,6 @@ from tests.simulation.verdict import Due, complaints, due, in_rooms, told
 EXCEPTION = "an exception"
 CHECK = 0.5
 WATCH = 1.0
-CALM = {kind.name: NOTED for kind in KINDS.values() if kind.fault and kind.name not in LOUD}
-"""Faults after which it is calm again, and after how many seconds."""
 STABLE = 2
 """So many checks in a row must be good."""
 
@@ -80,8 +78,7 @@ def _first(error: BaseException) -> BaseException:
 async def _play(scene: Scene, outcome: Outcome, tell: Callable[[str], None]) -> None:
     observer = scene.observer
     patience = Patience(observer.faults)
-    watch = anyio.CancelScope()
-    scene.spawn(partial(_watch, scene, patience, watch))
+    scene.spawn(partial(_watch, scene))
     start = anyio.current_time()
     for step in scene.history.steps:
         await anyio.sleep(max(0.0, start + step.at - anyio.current_time()))
@@ -91,7 +88,6 @@ async def _play(scene: Scene, outcome: Outcome, tell: Callable[[str], None]) -> 
         _do(scene, step, outcome)
     await anyio.sleep(max(0.0, start + scene.history.ends - anyio.current_time()))
     if not observer.broken:
-        watch.cancel()
         await _rest(scene, outcome, patience)
     if not observer.broken and not outcome.broken:
         await _ask_again(scene, outcome, patience)
@@ -107,23 +103,18 @@ def _do(scene: Scene, step: Step, outcome: Outcome) -> None:
     scene.observer.look()
 
 
-async def _watch(scene: Scene, patience: Patience, scope: anyio.CancelScope) -> None:
-    """What does not happen is noticed while the history runs, too: at rest a sweep may have hidden it."""
-    out_since: dict[str, float] = {}
-    with scope:
-        while not scene.observer.broken:
-            await anyio.sleep(WATCH)
-            now = wall_clock()
-            for overdue in patience.overdue(in_rooms(scene), now):
-                scene.observer.fail(overdue)
-            absent = [room for room in scene.observer.books if scene.observer.absent(room)]
-            out_since = {room: out_since.get(room, now) for room in absent}
-            gone = {room for room, since in out_since.items() if now > since + NOTED}
-            if gone and now > scene.faults.over_by(CALM):
-                wants = [want_id for want_id, room in scene.wants.items() if room in gone]
-                for untrue in await told(scene, wants):
-                    if scene.observer.absent(scene.wants[untrue.about]):
-                        scene.observer.fail(untrue.text)
+async def _watch(scene: Scene) -> None:
+    """What does not happen is noticed at every time: at rest a sweep may have hidden it."""
+    patience = Patience(scene.faults)
+    while not scene.observer.broken:
+        await anyio.sleep(WATCH)
+        found = in_rooms(scene)
+        absent = scene.observer.absent()
+        if absent and wall_clock() > scene.faults.over_by(CALM):
+            wants = [want_id for want_id, room in scene.wants.items() if room in absent]
+            found += [c for c in await told(scene, wants) if c.room in scene.observer.absent()]
+        for overdue in patience.overdue(found, wall_clock()):
+            scene.observer.fail(overdue)
 
 
 async def _rest(scene: Scene, outcome: Outcome, patience: Patience) -> None:

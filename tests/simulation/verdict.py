@@ -172,4 +172,4 @@ def _untrue(scene: Scene, want: Want, who: str) -> list[Complaint]:
         text = f"I7: {who} calls {want.id} {want.state}; {wrong}"
     else:
         return []
-    return [Complaint(f"{want.id} of {who}", text, about=want.id)]
+    return [Complaint(f"{want.id} of {who}", text, room=want.room, untrue=True)]
