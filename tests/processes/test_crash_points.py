@@ -13,6 +13,7 @@ import pytest
 
 from tests.live.site import FULL
 from tests.processes import minefield as mines
+from tests.processes.crash import crash
 from tests.processes.minefield import minefield
 from tests.processes.outcome import Outcome
 from tests.processes.points import IN_SHORT, Point, Scene, points
@@ -29,7 +30,7 @@ async def test_a_gateway_killed_at_a_call_forgets_nothing_and_doubles_nobody(
     outcome = Outcome("crash-points", len(chosen), tmp_path)
     async with minefield(outcome, redis=redis) as field:
         for point in chosen:
-            await field.crash(point)
+            await crash(field, point)
     print(outcome.figures)
     assert not outcome.violations, (tmp_path / "violations.txt").read_text()
     assert outcome.figures["points"] == len(chosen)
@@ -47,5 +48,5 @@ async def test_a_point_that_is_never_reached_is_a_failure(
     monkeypatch.setattr(mines, "REACHED", 2.0)
     outcome = Outcome("unreached", 1, tmp_path)
     async with minefield(outcome, redis=False) as field:
-        await field.crash(Point(Scene.POST, "store.ask", "before", 99))
+        await crash(field, Point(Scene.POST, "store.ask", "before", 99))
     assert outcome.violations == {"failed": 1}

@@ -8,6 +8,7 @@ import signal
 import time
 
 from tests.processes.building import stage
+from tests.processes.crash import crash
 from tests.processes.minefield import minefield
 from tests.processes.outcome import Outcome
 from tests.processes.points import OF_A_POST
@@ -81,4 +82,4 @@ async def kill_post(outcome: Outcome) -> None:
         async with minefield(outcome, redis=redis) as field:
             for over_redis, point in played:
                 if over_redis is redis:
-                    await field.crash(point)
+                    await crash(field, point)
