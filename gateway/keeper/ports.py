@@ -171,11 +171,12 @@ class Store(Protocol):
         """The replica is about to end: it gives up the lead and is not listed any more. Claims stay."""
 
     async def restore(self, wants: Sequence[Want], claims: Sequence[Claim]) -> None:
-        """Put back what the store lost: a want when its id is unknown and no other of its room and agent
-        lives, a claim when nobody holds its room and agent. What is there stays, but for three things: a want
-        that has ended stays ended, whoever says so; of two copies of a living want the one of the later
-        generation, then `since`, counts; and of two claims for a room and agent the one with the later
-        `since` holds, as a failover brings released ones back."""
+        """Put back what the store lost: a want when its id is unknown, a claim when nobody holds its room and
+        agent. What is there stays, but for four things. A want that has ended stays ended, whoever says so.
+        Of two wants of a room and agent that live, the one that was made later does: it came after the other's
+        end, which was lost. Of two copies of a living want the one of the later generation, then `since`,
+        counts. Of two claims for a room and agent the one with the later `since` holds, as a failover brings
+        released ones back; and of two copies of one claim the one that is told, by the job's own replica."""
 
     async def send(self, to: str, notes: Sequence[Note]) -> None:
         """Put notes into a replica's inbox; `LEADER`: whoever leads now. Notes to nobody are lost."""

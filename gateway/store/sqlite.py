@@ -252,7 +252,7 @@ class SqliteStore:
             stored = self._want(want.id)
             if stored is not None and (better := told_again(stored, want)) is not None:
                 self._overwrite(better)
-            elif stored is None and self._living(want.room, want.agent) is None:
+            elif stored is None and (want.state.ended or self._makes_way(want)):
                 self._insert(want)
         for claim in claims:
             held = self._held(claim.room, claim.agent)
@@ -291,6 +291,14 @@ class SqliteStore:
     def _living(self, room: str, agent: str) -> Want | None:
         row = self._one("SELECT body FROM wants WHERE room = ? AND agent = ? AND alive", room, agent)
         return None if row is None else read_want(row)
+
+    def _makes_way(self, want: Want) -> bool:
+        """Whether no want lives that was made after this one; an older one goes."""
+        living = self._living(want.room, want.agent)
+        if living is not None and living.created_at < want.created_at:
+            self.db.execute("DELETE FROM wants WHERE id = ?", (living.id,))
+            return True
+        return living is None
 
     def _claim(self, job_id: str) -> Claim | None:
         row = self._one("SELECT body FROM claims WHERE job_id = ?", job_id)

@@ -465,6 +465,19 @@ async def test_of_two_claims_the_later_one_is_restored(store: Store) -> None:
     assert await store.all_claims() == [later] == await store.claims("r")
 
 
+async def test_a_later_want_takes_the_place_of_one_whose_end_was_lost(store: Store) -> None:
+    """Only one lives, so that the other must have ended; in whichever order that is told."""
+    first = await asked(store, want("w1"))
+    second = want("w2", at=NOW + 5)
+    await store.restore([second], [])
+    assert await store.living() == [second]
+    assert await store.wants("r") == [second]
+    await store.restore([replace(first, state=State.FINISHED)], [])
+    assert await store.living() == [second]
+    await store.restore([want("w0", at=NOW - 5)], [])
+    assert await store.living() == [second], "an older one does not"
+
+
 async def test_of_two_copies_of_a_claim_its_replica_knows_the_right_one(store: Store) -> None:
     """An identity or a close reason that a failover lost changes no `since`."""
     wanted = await asked(store, want())

@@ -315,6 +315,6 @@ async def test_a_want_may_be_pinned_by_restoring_its_claim_first(store: Store, o
     held = claim(of=wanted)
     await store.restore([], [held])
     await other.restore([wanted], [held, replace(held, job_id="j2")])
-    await store.restore([replace(wanted, id="w2", created_at=NOW + 1)], [])
+    await store.restore([replace(wanted, id="w2", created_at=NOW - 1)], [])
     assert await store.living() == [wanted]
     assert await store.all_claims() == [held]

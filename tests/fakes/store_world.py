@@ -278,7 +278,7 @@ class World:
         for want in wants:
             stored = self._wants.get(want.id)
             if stored is None:
-                better = want if self._living_of(want.room, want.agent) is None else None
+                better = want if want.state.ended or self._makes_way(want) else None
             else:
                 better = told_again(stored, want)
             if better is not None:
@@ -343,6 +343,16 @@ class World:
     def _living_of(self, room: str, agent: str) -> Want | None:
         want = self._wants.get(self._of_room.get(room, {}).get(agent, ""))
         return None if want is None or want.state.ended else want
+
+    def _makes_way(self, want: Want) -> bool:
+        """Whether no want lives that was made after this one; an older one goes."""
+        living = self._living_of(want.room, want.agent)
+        if living is not None and living.created_at < want.created_at:
+            self._leave_line(living)
+            self._drop(self._living, living.id)
+            self._drop(self._wants, living.id)
+            return True
+        return living is None
 
     def _put_want(self, want: Want) -> None:
         before = self._wants.get(want.id)

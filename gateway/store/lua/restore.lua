@@ -1,5 +1,6 @@
 -- Put back wants (their number is ARGV[4]) and claims that are missing; an end that was lost, too. Of two copies
--- of a living want the one that was changed later counts. A claim takes the place of an older one: a failover
+-- of a living want the one that was changed later counts; of two wants the later one: it came after the other's
+-- end, and whoever knows that want as ended puts that back. A claim takes the place of an older one: a failover
 -- brought that back from a time before it was released, or went further.
 local function later(want, stored)
   local body = cjson.decode(stored[3])
@@ -7,6 +8,21 @@ local function later(want, stored)
     return tonumber(want.generation) > body.generation
   end
   return tonumber(want.since) > body.since
+end
+
+-- Whether no want lives that was made after this one; an older one goes.
+local function makes_way(want)
+  local id = current(want.room, want.agent)
+  if not id or not alive(id) then
+    return true
+  end
+  if tonumber(redis.call('ZSCORE', P .. 'living', id)) >= tonumber(want.created) then
+    return false
+  end
+  redis.call('DEL', P .. 'want:' .. id)
+  redis.call('ZREM', P .. 'living', id)
+  redis.call('ZREM', P .. 'line:' .. want.agent, id)
+  return true
 end
 
 local i = 5
@@ -23,8 +39,7 @@ for _ = 1, tonumber(ARGV[4]) do
       want.asked, want.metadata = stored[2], stored[4]
     end
   elseif not stored[1] then
-    local id = current(want.room, want.agent)
-    missing = not (id and alive(id))
+    missing = want.alive ~= '1' or makes_way(want)
   end
   if missing then
     put_want(want)
