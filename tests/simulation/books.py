@@ -14,6 +14,9 @@ from tests.fakes.livekit_parts import Connection, Link
 from tests.fakes.pool_jobs import FakeJob
 from tests.simulation.faults import Faults
 
+WEBHOOK = 0.006
+"""Seconds that a webhook takes at most, when nothing is wrong."""
+
 
 @dataclass(eq=False, slots=True)
 class Life:
@@ -46,6 +49,8 @@ class Cause:
     """The answer was an error: it may have been taken all the same."""
     via: int | None = None
     """The number of the replica that was asked; None where it is not known."""
+    who: str = ""
+    """Whoever joined, when that is what calls."""
 
     @property
     def until(self) -> float:
@@ -115,9 +120,10 @@ class Books:
             book.served_since_cause = False
         return cause
 
-    def called_for(self, room: str, kind: str) -> None:
-        """Something that calls for an agent has happened at once: a join, a dispatch behind our back."""
-        self.asked(room, kind).answered = self._clock()
+    def _joined(self, room: str, who: str) -> None:
+        """A join that calls for an agent: it is heard of as soon as its webhook is there."""
+        cause = self.asked(room, "join")
+        cause.answered, cause.who = cause.sent + WEBHOOK, who
 
     def finished(self, room: str, job: FakeJob, lasts: float = 0.0) -> None:
         """An agent ends on purpose, within so many seconds; unless it may have been about to be replaced,
@@ -177,7 +183,7 @@ class Books:
                 if who.kind != "AGENT":
                     self._person(room, book)
                     if event.event == "participant_joined" and self.joins_call(room):
-                        self.called_for(room, "join")  # also of one who comes back after LiveKit's restart
+                        self._joined(room, who.identity)  # also of one who comes back after LiveKit's restart
                 elif event.event == "participant_joined":
                     self._agent_came(room, book, who.identity)
         self.moved(room)

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 
 from tests.simulation.faults import Faults
 
-SERVED = 20.0
+SERVED = 15.0
 """Seconds in which, in calm, an accepted ask has a working agent, one that died or went deaf is replaced,
 and one that is not wanted is gone. A dispatch that is lost takes 4 s, a claim that is not taken up 8 s, the
 next comparison 10 s."""
@@ -70,6 +70,9 @@ NOTED = 6.0
 """Seconds after which, in calm, no replica says `joined` of an agent that is out of its room (I7)."""
 CALM: Mapping[str, float] = {
     **dict.fromkeys(SETTLES, NOTED),
+    # Looks that told nothing are put off for up to 6.25 s.
+    **dict.fromkeys(("livekit-api", "livekit-restart", "cut-off-livekit", "clock-off"), 4.0 + NOTED),
+    **dict.fromkeys(("store-away", "cut-off-store", "store-unreliable"), 4.0 + NOTED),
 }
 """Faults in which nobody may have heard of that; the others are told at once. Calm is so many seconds after
 the end of the last of them."""

@@ -63,7 +63,14 @@ class Faults:
     def of(self, kinds: Collection[str]) -> list[Spell]:
         return [s for s in self._spells if s.kind in kinds]
 
-    def over_by(self, rest: Mapping[str, float]) -> float:
+    def over_by(self, rest: Mapping[str, float], replicas: Collection[int] | None = None) -> float:
         """When what the faults of these kinds did is over: so many seconds after the end of each. Infinite
-        while one is at work."""
-        return max((s.ended + rest[s.kind] for s in self._spells if s.kind in rest), default=-math.inf)
+        while one is at work. `replicas`: only those that hit one of them."""
+        return max(
+            (
+                s.ended + rest[s.kind]
+                for s in self._spells
+                if s.kind in rest and (replicas is None or s.via is None or s.via in replicas)
+            ),
+            default=-math.inf,
+        )

@@ -139,7 +139,7 @@ MUTATIONS = [
     Mutation(
         "deafness ignored",
         walls.deafness_ignored,
-        "I2",
+        "I7",
         _history(ARRIVE, _at(3.0, "blip", room="r1", who="p", lasts=6.0)),
     ),
     Mutation(

@@ -2,12 +2,18 @@
 
 - I1: never two agents that live and do not stand still in one room. Where one of them was out of touch
   before (it stood still, or its line or LiveKit was gone), two may meet for 2 s, or until 2 s after the last
-  pause or partition that explains why they were not parted.
+  pause or partition, of the replicas that they belong to, that explains why they were not parted.
 - I3, I6: no agent that works is taken out of its room without a reason (a stop, a restart, a second agent,
   ...).
 - I4: no agent comes into the successor of a room that ended, on the strength of what was asked before.
 - I5: after an agent ended on purpose none comes until somebody asks.
 - I2 and I7 are judged by what does not happen: see `tests.simulation.verdict` and `tests.simulation.bounds`.
+
+What no history has, so that nothing here speaks for it: clocks that differ or are set (every replica reads
+the store's clock without error; the unit tests of `gateway.store.clock` and the clock rows of the processes
+tier do that), agents of other people's workers (`gateway.keeper.foreign`: unit tests), more than one agent
+name, two LiveKit nodes (contract and processes tiers), a worker that takes a job although the gate refused
+it, avatars.
 """
 
 from __future__ import annotations
@@ -69,7 +75,8 @@ class Observer(Books):
         if self.overlaps.get(room) != began:
             return
         now = self._clock()
-        over_by = max(began + OVERLAP, self.faults.over_by(PROLONGS))
+        theirs = {self.lives[c].replica for c in self.agents(room) if c in self.lives}
+        over_by = max(began + OVERLAP, self.faults.over_by(PROLONGS, theirs))
         if now < over_by:
             self._livekit.after(min(0.5, over_by - now + 0.01), lambda: self._must_be_over(room, began))
         else:

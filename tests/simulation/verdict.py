@@ -14,7 +14,7 @@ from enum import Enum
 from gateway.keeper.model import State, Want
 from gateway.keeper.ports import StoreUnavailable
 from tests.simulation.books import Cause, RoomBook
-from tests.simulation.bounds import ROOMLESS, UNHEARD, Complaint
+from tests.simulation.bounds import CALM, ROOMLESS, UNHEARD, Complaint
 from tests.simulation.excuses import MEMORY_LOSS, OUT_OF_STORE, knowable
 from tests.simulation.scene import Scene
 
@@ -52,7 +52,7 @@ def due(scene: Scene, room: str) -> Due:
     book = scene.observer.books[room]
     if not scene.observer.people(room):
         return Due.UNSURE
-    words = _words(scene, book)
+    words = _words(scene, room, book)
     if not words:
         return Due.NONE
     last = max(words, key=lambda w: w.ended)
@@ -60,14 +60,14 @@ def due(scene: Scene, room: str) -> Due:
     return Due.UNSURE if at_odds else last.due
 
 
-def _words(scene: Scene, book: RoomBook) -> list[Word]:
+def _words(scene: Scene, room: str, book: RoomBook) -> list[Word]:
     observer = scene.observer
     words = []
     for cause in book.causes:
         before_end = book.ended_at - DEPARTURE < cause.until and cause.sent <= book.ended_at
         outage = observer.outages and cause.sent <= observer.outage_at
         unsure = cause.answered is None or cause.refused or before_end or outage
-        unsure = unsure or _forgotten(scene, cause)
+        unsure = unsure or _forgotten(scene, cause) or _came_and_went(scene, room, cause)
         words.append(Word(cause.sent, cause.until, Due.UNSURE if unsure else Due.ONE))
     if observer.outages and any(c.kind == "join" for c in book.causes):
         # Whoever returns has joined anew: that may count as a call for an agent, or not.
@@ -81,6 +81,13 @@ def _words(scene: Scene, book: RoomBook) -> list[Word]:
     if book.ended_at > 0:
         words.append(Word(book.ended_at, book.ended_at, Due.UNSURE if book.returned else Due.NONE))
     return words
+
+
+def _came_and_went(scene: Scene, room: str, cause: Cause) -> bool:
+    """A join is a hint (I6): whoever has left again before it was calm may never have been noticed."""
+    if not cause.who or any(c.identity == cause.who for c in scene.observer.people(room)):
+        return False
+    return scene.faults.over_by(CALM) > cause.sent
 
 
 def _forgotten(scene: Scene, cause: Cause) -> bool:
