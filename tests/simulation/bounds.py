@@ -50,6 +50,7 @@ FAILURES: Mapping[str, int] = {
     **dict.fromkeys(("agent-dies", "agent-raises", "session-fails"), 1),
     **dict.fromkeys(("enters-raise", "enters-freeze", "enters-hang"), 1),
     "worker-mute": 2,
+    "replica-frozen": 3,  # so is its worker: dispatches are lost
     "worker-dawdles": 3,
     "worker-declines": 5,
     "store-unreliable": 5,  # one whose answer gets lost counts again
