@@ -172,11 +172,15 @@ class Store(Protocol):
 
     async def restore(self, wants: Sequence[Want], claims: Sequence[Claim]) -> None:
         """Put back what the store lost: a want when its id is unknown, a claim when nobody holds its room and
-        agent. What is there stays, but for four things. A want that has ended stays ended, whoever says so.
-        Of two wants of a room and agent that live, the one that was made later does: it came after the other's
-        end, which was lost. Of two copies of a living want the one of the later generation, then `since`,
-        counts. Of two claims for a room and agent the one with the later `since` holds, as a failover brings
-        released ones back; and of two copies of one claim the one that is told, by the job's own replica."""
+        agent. What is there stays, but for four things:
+
+        - A want that has ended stays ended, whoever says so.
+        - Of two wants of a room and agent the one that was made later lives: it came after the end of the
+          other, which was lost.
+        - Of two copies of a living want the one of the later generation, then `since`, counts.
+        - Of two claims for a room and agent the one with the later `since` holds, as a failover brings
+          released ones back; of two copies of one claim the one that is told, by the job's own replica.
+        """
 
     async def send(self, to: str, notes: Sequence[Note]) -> None:
         """Put notes into a replica's inbox; `LEADER`: whoever leads now. Notes to nobody are lost."""
