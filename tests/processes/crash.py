@@ -26,7 +26,7 @@ async def crash(field: Minefield, point: Point) -> None:
     outcome.add("points", 1)
     accepted = await SCENES[point.scene](field, room, point)
     if not await field.went_off():
-        outcome.violate("failed", f"{point} was never reached\n{here.replica.log_tail(20)}")
+        outcome.violate("failed", f"{point} was never reached")
         field.disarm()
     outcome.add("accepted" if accepted else "requests_without_an_answer", 1)
     since = time.monotonic()

@@ -69,7 +69,7 @@ OF_A_POST = _around(
     [
         *("store.ask", "livekit.rooms", "livekit.participants", "store.wants", "store.claims"),
         *("store.update", "store.want", "livekit.create_room", "store.update:2", "store.want:2"),
-        *("livekit.create_dispatch", "livekit.send_status", "store.claim", "store.update:3", "store.want:3"),
+        *("livekit.create_dispatch", "livekit.send_status", "store.claim", "store.update:3"),
         *("store.claim_of", "store.advance", "store.advance:2", "store.advance:3", "store.advance:4"),
         *("store.receive",),
     ],
