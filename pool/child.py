@@ -17,6 +17,7 @@ from typing import Any
 import msgspec
 from livekit.agents import JobContext, JobProcess
 
+from pool.clock import uptime
 from pool.guard import die_with_parent
 from pool.ports import JobEventKind
 from pool.reports import Answer, Report
@@ -70,7 +71,7 @@ async def enter(entrypoint: Callable[[JobContext], Awaitable[None]], ctx: JobCon
     link = _link
 
     def report(kind: JobEventKind, detail: str = "") -> None:
-        link.send(Report(pid=os.getpid(), job_id=ctx.job.id, kind=kind, detail=detail))
+        link.send(Report(pid=os.getpid(), job_id=ctx.job.id, kind=kind, detail=detail, at=uptime()))
 
     answer = link.expect_answer()
     report(JobEventKind.ENTERED)

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 import psutil
 import structlog
 
+from pool.clock import uptime
 from pool.compat import Executor
 from pool.ports import Gate, JobEvent, JobEventKind
 from pool.reports import Answer, Report, Wire
@@ -197,7 +198,8 @@ class Jobs:
             job.left = True
             self._later(job, self._finish_timeout, self._check_finished)
         log.info("job_" + report.kind.value, job=job.id, detail=report.detail)
-        self._tell(JobEvent(job_id=job.id, kind=report.kind, detail=report.detail, pid=wire.pid))
+        age = max(0.0, uptime() - report.at) if report.at else 0.0
+        self._tell(JobEvent(job_id=job.id, kind=report.kind, detail=report.detail, pid=wire.pid, age=age))
         if report.kind is JobEventKind.ENTERED:
             job.entered = True
             self._tasks.start(self._confirm(job, wire), name=f"confirm_{job.id}")

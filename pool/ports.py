@@ -93,6 +93,8 @@ class JobEvent:
     pid: int = 0
     pid_started: float = 0.0
     """The process's start time in seconds since the epoch (psutil): a pid alone is reused."""
+    age: float = 0.0
+    """Seconds ago that it happened, where the job process says so: this one may have stood still since."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -29,6 +29,8 @@ class Report(msgspec.Struct, frozen=True, omit_defaults=True):
     job_id: str = ""
     kind: JobEventKind | None = None
     detail: str = ""
+    at: float = 0.0
+    """When it happened, as `uptime()` tells: the worker may have stood still since then. 0: just now."""
 
 
 class Answer(msgspec.Struct, frozen=True):

@@ -111,7 +111,7 @@ class Jobs:
     def tell(self, event: JobEvent) -> None:
         """Take an event; called from the pool, never blocks."""
         self._untold[event.job_id] += 1
-        self._send.send_nowait((event, self._clock()))
+        self._send.send_nowait((event, self._clock() - event.age))
 
     def paused(self, now: float) -> None:
         """This process stood still until now."""
@@ -229,8 +229,9 @@ class Jobs:
             case End.SPENT:
                 alone = replace(want, needs_person=True, state=State.REPLACING, since=now, dispatched_at=0.0)
                 return replace(alone, reason="the agent's session closed when its person left")
-            case End.FINISHED if want.asked_at < (claim.closed_at or now):
-                return replace(want, state=State.FINISHED, reason="the agent ended by itself", since=now)
+            case End.FINISHED if want.asked_at < (ended := claim.closed_at or now):
+                # Since then: who joined after it, and before the store could be told, calls for another one.
+                return replace(want, state=State.FINISHED, reason="the agent ended by itself", since=ended)
             case End.FINISHED:  # somebody asked while it was leaving
                 return replace(
                     want,

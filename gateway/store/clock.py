@@ -6,6 +6,7 @@ import time
 from collections import deque
 
 from gateway.keeper.ports import Clock
+from pool.clock import uptime
 
 SAMPLES = 16
 """Looks at the other clock among which the quickest one counts: 8 s of heartbeats."""
@@ -14,11 +15,6 @@ DRIFT = 0.0005
 STEP = 20.0
 """Seconds by which a clock must be off for it to have been set: more than any look can be wrong."""
 BELIEVED_AFTER = 5.0
-
-
-def uptime() -> float:
-    """Seconds since some start. Counts the time that the machine slept, where the system can tell."""
-    return time.clock_gettime(getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC))
 
 
 def steady_clock() -> Clock:

@@ -17,7 +17,7 @@ from gateway.keeper.model import Ask, Claim, Invitation, Pulse, Replica, Want
 from gateway.keeper.notes import Guests, Here, Note
 from gateway.keeper.ports import LEASE
 from gateway.settings import StoreSettings
-from gateway.store.clock import STEP, FollowedClock, uptime
+from gateway.store.clock import STEP, FollowedClock
 from gateway.store.redis_link import RedisLink, Value, open_link
 from gateway.store.redis_rows import (
     args_of,
@@ -31,6 +31,7 @@ from gateway.store.redis_rows import (
 )
 from gateway.store.redis_server import ready
 from gateway.store.rows import legible, read_claim, read_invitation, read_note, write
+from pool.clock import uptime
 
 T = TypeVar("T")
 

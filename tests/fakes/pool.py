@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 
 import anyio
@@ -22,6 +23,13 @@ from tests.fakes.livekit_parts import Accepted, Answer, Connection, Link, Refuse
 from tests.fakes.pool_jobs import FakeJob, Frozen, Timing
 
 SESSION_NOTICES_AFTER = 3.0  # fact 82
+_TOLD_BY_THE_JOB = frozenset(
+    {
+        *(JobEventKind.ENTERED, JobEventKind.CONNECTED, JobEventKind.OPEN, JobEventKind.SESSION_CLOSED),
+        *(JobEventKind.RAISED, JobEventKind.RECONNECTING, JobEventKind.LEFT),
+    }
+)
+"""Its process says when they happened; all else the pool itself tells, as it notices it."""
 
 
 class FakePool:
@@ -459,7 +467,13 @@ class FakePool:
 
     def _tell(self, job: FakeJob, kind: JobEventKind, detail: str = "") -> None:
         event = JobEvent(job_id=job.offer.job_id, kind=kind, detail=detail, pid=4242, pid_started=1.0)
-        self._supervise(lambda: self._listener.on_job(event))
+        happened = anyio.current_time()
+
+        def tell() -> None:
+            age = anyio.current_time() - happened if kind in _TOLD_BY_THE_JOB else 0.0
+            self._listener.on_job(replace(event, age=age))
+
+        self._supervise(tell)
 
     def _changed(self) -> None:
         capacity = self.capacity()

@@ -98,8 +98,13 @@ claims = st.builds(
     since=times,
 )
 participants = st.lists(
-    st.sampled_from([PERSON, AGENT, replace(AGENT, identity="agent-j2"), replace(AGENT, avatar=True)]),
-    unique_by=lambda p: (p.identity, p.avatar),
+    st.sampled_from(
+        [
+            *(PERSON, AGENT, replace(AGENT, identity="agent-j2")),
+            replace(AGENT, identity="avatar-of-j1", avatar=True),
+        ]
+    ),
+    unique_by=lambda p: p.identity,
 )
 situations = st.builds(
     Situation,
@@ -109,6 +114,7 @@ situations = st.builds(
     now=st.just(NOW),
     ours=st.booleans(),
     runs=st.booleans(),
+    untold=st.booleans(),
     node=st.sampled_from(["", "ND_1", "ND_2"]),
     asked_since_seen=st.booleans(),
 )
