@@ -19,6 +19,8 @@ MARGIN = 0.5
 """Seconds before the lease lapses in which the leader begins nothing any more."""
 CATCHES_UP = 2.0
 """Seconds in which a replica that is back tells the store what has happened meanwhile."""
+LIVEKIT_GONE = 6.0
+"""Seconds without an answer after which a replica does not see LiveKit."""
 GAP = 1.5
 """Seconds between two heartbeats of our own after which the others' are not judged: the store was away for
 them as well."""
@@ -55,6 +57,10 @@ class Fleet:
         self.id = replica_id
         self.host = host
         self.sees_livekit = False
+        self._livekit_at = clock() - LIVEKIT_GONE
+        """When LiveKit last answered this replica."""
+        self._blind = (-math.inf, -math.inf)
+        """The last time in which it did not: from, until."""
         self._settled_at = -math.inf
         self._beat = anyio.Event()
         self._workers = workers
@@ -72,10 +78,12 @@ class Fleet:
         self._beaten_at = -math.inf
         self._judges_from = -math.inf
         self._settled = False
+        self._generation = self._told = ""
+        """The store's, and that into which this replica has put back what it knows."""
         self._leader = ""
         self.term = 0
         """Counts the times without a gap in which this replica led."""
-        self.led_until = -math.inf
+        self._led_until = -math.inf
         """Until then, at least, somebody led before this term began."""
 
     # ---- fed by the heart
@@ -109,6 +117,7 @@ class Fleet:
         self._back_at |= {i: sent_at for i in silent if i in self._others and i not in self._lapsed}
         self._forget_sums()
         self._settled = pulse.settled
+        self._generation = pulse.generation
 
     def _take_lead(self, pulse: Pulse, sent_at: float) -> None:
         leads, led = pulse.leader == self.id, self._leader == self.id
@@ -116,14 +125,31 @@ class Fleet:
             # Also after a while in which it could not be sure, and dropped what it was told.
             self.term += 1
             last = self._beaten_at if math.isfinite(self._beaten_at) else sent_at
-            self.led_until = last if led else last - LEASE
+            self._led_until = last if led else last - LEASE
         self._leader = pulse.leader
         self._epoch = pulse.epoch if leads else None
         self._lease_until = sent_at + LEASE - MARGIN if leads else -math.inf
 
+    def note_livekit(self, *, answered: bool) -> None:
+        """LiveKit was asked something."""
+        now = self._clock()
+        if answered:
+            self._blind = (self._blind[0], now) if self._blind[1] == math.inf else self._blind
+            self._livekit_at = now
+        elif self._blind[1] != math.inf:
+            self._blind = self._livekit_at, math.inf
+        self.sees_livekit = now - self._livekit_at < LIVEKIT_GONE
+
+    @property
+    def watched_until(self) -> float:
+        """Until then, at least, somebody looked at rooms before this term: led, and saw LiveKit."""
+        blind_from, blind_until = self._blind
+        return min(self._led_until, blind_from) if blind_until >= self._led_until else self._led_until
+
     def told_all(self, sent_at: float) -> None:
         """After the heartbeat that was sent then, the store knows all that this replica knows."""
         self._settled_at = sent_at
+        self._told = self._generation
         self._beat.set()
         self._beat = anyio.Event()
 
@@ -145,8 +171,10 @@ class Fleet:
     @property
     def epoch(self) -> int | None:
         """Under which this replica leads now; None when it does not, or cannot be sure. A leader begins its
-        work when the store is settled: an agent whose claim is not back yet looks like a stray."""
-        return self._epoch if self._settled and self._clock() < self._lease_until else None
+        work when the store is settled, and has back what this replica itself knows: an agent whose claim is
+        not back yet looks like a stray."""
+        begun = self._settled and self._told == self._generation
+        return self._epoch if begun and self._clock() < self._lease_until else None
 
     @property
     def settled(self) -> bool:

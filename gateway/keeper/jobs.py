@@ -103,7 +103,8 @@ class Jobs:
         self.held: dict[str, tuple[Claim, Want]] = {}
         """The claims of this replica's jobs as last written, by job, each with the want it was granted for:
         to be told again should the store lose them."""
-        self._paused_at = -math.inf
+        self._pause = (-math.inf, -math.inf)
+        """The last time in which this process stood still: from, until."""
         self._untold: Counter[str] = Counter()
         """Events taken and not applied yet, by job."""
         self._send, self._receive = anyio.create_memory_object_stream[tuple[JobEvent, float]](math.inf)
@@ -113,13 +114,13 @@ class Jobs:
         self._untold[event.job_id] += 1
         self._send.send_nowait((event, self._clock() - event.age))
 
-    def paused(self, now: float) -> None:
+    def paused(self, since: float, now: float) -> None:
         """This process stood still until now."""
-        self._paused_at = now
+        self._pause = since, now
 
     def just_paused(self, now: float) -> bool:
         """Whether what comes in may have waited since before this process was stopped."""
-        return now - self._paused_at < AFTER_PAUSE
+        return now - self._pause[1] < AFTER_PAUSE
 
     def pending(self, job_id: str) -> bool:
         """Whether the job has told something that is not in the books yet."""
@@ -156,7 +157,8 @@ class Jobs:
                 case JobEventKind.RAISED:
                     done = await self._advance(replace(claim, raised=event.detail or "exception"), claim)
                 case _:  # it left, exited, was declined, not assigned or not confirmed
-                    after_pause = self.just_paused(now)
+                    closed_before = 0.0 < claim.closed_at < self._pause[0]
+                    after_pause = self.just_paused(now) and not closed_before
                     end = how_it_ended(claim, event, told_at, after_pause=after_pause)
                     await self.end(claim, end, now, told_at=told_at)
                     done = True
@@ -210,7 +212,9 @@ class Jobs:
             want = await self._store.want(claim.want_id)
             if want is None or want.state.ended or want.generation != claim.generation:
                 break
-            after = self.settle(want, claim, end, now)
+            if want.settled_job == claim.job_id:
+                break  # the answer was lost
+            after = replace(self.settle(want, claim, end, now), settled_job=claim.job_id)
             if await self._wants.write(after, was=want, epoch=epoch):
                 if after.state is State.REPLACING and end not in {End.LOST, End.ENDED}:
                     self._metrics.agents_replaced.labels(end.value).inc()

@@ -229,7 +229,7 @@ class Keeper:
         last, self._awake_at = self._awake_at, self._clock()
         if self._awake_at - last > PAUSE_CHECK + PAUSE:
             log.warning("process_was_paused", seconds=round(self._awake_at - last, 1))
-            self._jobs.paused(self._awake_at)
+            self._jobs.paused(last, self._awake_at)
             self._audit.hurry()
 
     # ---- what clients ask ---------------------------------------------------------------------------

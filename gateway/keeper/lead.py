@@ -73,7 +73,7 @@ class Lead:
         """How it went: "ok", or why nothing is known."""
 
     def gained(self, epoch: int) -> None:
-        self._memory.clear(self._fleet.led_until)  # what it saw when it led the last time is out of date
+        self._memory.clear(self._fleet.watched_until)  # what it saw when it led the last time is out of date
         self._changed.set()
 
     def departed(self) -> None:
@@ -123,6 +123,8 @@ class Lead:
             for claim in await self._store.all_claims():
                 if not self._fleet.alive(claim.replica):
                     self._queue.add(claim.room)
+                else:
+                    self._look_again_unless_known(claim)
         except StoreUnavailable:
             self._departed = True
             raise
@@ -144,8 +146,8 @@ class Lead:
                     self._queue.add(want.room)
                 elif claim is None:  # another's agent tells nothing by itself
                     self._queue.add(want.room, now + next(looks) / UNHEARD_PER_S)
-                elif not self._fleet.knows(claim.replica):
-                    self._queue.add(want.room, now + LEASE + MARGIN)  # by then it is heard of, or has lapsed
+                else:
+                    self._look_again_unless_known(claim)
             await anyio.lowlevel.checkpoint()
         for claim in claims.values():
             self._queue.add(claim.room)
@@ -153,6 +155,11 @@ class Lead:
             self._wants.invite(invitation.room, invitation.expires_at)
         self._taken_up = epoch
         log.info("rooms_taken_up", wants=len(living), epoch=epoch)
+
+    def _look_again_unless_known(self, claim: Claim) -> None:
+        """A replica of which nothing is known (yet) is heard of soon, or counts as lapsed then."""
+        if not self._fleet.knows(claim.replica):
+            self._queue.add(claim.room, self._clock() + LEASE + MARGIN)
 
     def _take_place(self, want: Want) -> None:
         """A want without an agent has its place in line, or is waiting for what the leader before us sent."""

@@ -15,8 +15,8 @@ INSTANCES = 3
 """So many instances of a room are remembered."""
 CLOCKS = 2.0
 """Seconds that LiveKit's times may be off, converted as they are."""
-HEARD_LATELY = 60.0
-"""Seconds for which a webhook that nobody looked after is remembered."""
+LATELY = 60.0
+"""Seconds for which what was heard and seen is remembered by a replica that leads again."""
 
 
 class Memory:
@@ -118,12 +118,15 @@ class Memory:
 
     def clear(self, led_from: float) -> None:
         """This replica leads from now on: what it remembers of when it led before is out of date. `led_from`:
-        until then at least another leader (or this one) did."""
-        lately = self._clock() - HEARD_LATELY
+        until then at least another leader (or this one) looked at rooms."""
+        lately = self._clock() - LATELY
+        # What stays true: when a webhook came, and when an instance was seen.
         heard = {room: joins for room, joins in self._heard.items() if max(joins.values()) > lately}
+        sightings = {room: seen for room, seen in self._sightings.items() if max(seen.values()) > lately}
         for book in self._books():
             book.clear()
-        self._heard.update(heard)  # a webhook's time stays true
+        self._heard.update(heard)
+        self._sightings.update(sightings)
         self._touched.clear()
         self._led_from = led_from
 

@@ -76,6 +76,8 @@ class Want:
     """When the state last changed."""
     lacking_since: float
     """Since when it has been without a working agent; 0 while it has one or needs none."""
+    settled_job: str = ""
+    """The last job (LiveKit's id) whose end was taken into account: told again, it counts once."""
     trouble_since: float = 0.0
     """Since when dispatches were lost or agents died, with no steady agent in between; 0 for no trouble."""
     dispatched_at: float = 0.0

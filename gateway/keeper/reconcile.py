@@ -228,7 +228,9 @@ class Reconciler:
     def _watched(self, look: Look, claim: Claim | None) -> Look:
         """An agent whose replica lapsed is asked again in a while: nobody else would tell of its end.
         One that was on its way only just now is looked at again when we know more."""
-        if claim is None or not claim.replica or self._fleet.alive(claim.replica):
+        if claim is None or not claim.replica:
+            return look
+        if self._fleet.alive(claim.replica) and self._fleet.knows(claim.replica):
             return look
         again = self._clock() + (BEAT if self._just_told(claim) else WITNESS_INTERVAL)
         return replace(look, due=again if look.due is None else min(look.due, again))

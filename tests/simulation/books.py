@@ -16,6 +16,17 @@ from tests.simulation.faults import Faults
 
 WEBHOOK = 0.006
 """Seconds that a webhook takes at most, when nothing is wrong."""
+LOSES_HINTS = (
+    *("webhooks", "replica-killed", "replica-ends", "replica-frozen"),
+    *("cut-off-store", "store-away", "store-unreliable", "store-slow", "store-wiped", "store-failover"),
+    *("store-restart", "livekit-restart"),
+)
+"""Faults in which a join's webhook may not reach the leader in time, or there is no leader."""
+NOBODY_LEADS = 8.0
+"""Seconds after a fault in which there may be no leader to hear of a join."""
+CLOCKS = 2.0
+"""Seconds by which clocks may differ unnoticed: a join that was not heard of in time, and an end that is not
+further apart than that, came in either order."""
 
 
 @dataclass(eq=False, slots=True)
@@ -123,7 +134,8 @@ class Books:
     def _joined(self, room: str, who: str) -> None:
         """A join that calls for an agent: it is heard of as soon as its webhook is there."""
         cause = self.asked(room, "join")
-        cause.answered, cause.who = cause.sent + WEBHOOK, who
+        unheard = self.faults.between(cause.sent - NOBODY_LEADS, cause.sent, LOSES_HINTS)
+        cause.answered, cause.who = cause.sent + (CLOCKS if unheard else WEBHOOK), who
 
     def finished(self, room: str, job: FakeJob, lasts: float = 0.0) -> None:
         """An agent ends on purpose, within so many seconds; unless it may have been about to be replaced,

@@ -6,11 +6,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from tests.simulation.books import Life, RoomBook
+from tests.simulation.books import NOBODY_LEADS, Life, RoomBook
 from tests.simulation.faults import Faults
 
 MEMORY_LOSS = ("store-wiped", "store-failover")
 OUT_OF_STORE = ("replica-frozen", "cut-off-store", "store-unreliable", "store-slow", "store-away")
+CANNOT_TELL = (*OUT_OF_STORE, "replica-killed", "replica-ends")
 DEAFENING = (
     *MEMORY_LOSS,
     "replica-killed",
@@ -58,4 +59,9 @@ def knowable(faults: Faults, book: RoomBook) -> bool:
         return False  # its gateway lapsed, and nobody else can tell an end from a death (fact 12)
     if faults.between(at - AFTER_PAUSE, at, ("replica-frozen",), via):
         return False
+    if faults.between(at - NOBODY_LEADS, at, MEMORY_LOSS):
+        return False  # nobody led: what happened meanwhile to the room is not known when somebody does
+    for loss in faults.of(MEMORY_LOSS):
+        if loss.began > at and faults.between(at, loss.began + NOBODY_LEADS, CANNOT_TELL, via):
+            return False  # the store forgot it, and its gateway could not tell again
     return book.finish_counts and not faults.between(at - 1.0, at + 2.0, DEAFENING, via)

@@ -137,6 +137,8 @@ class Observer(Books):
             return "there were two"
         if any(c.until > born for c in [*book.stops, *(c for c in book.causes if c.kind == "restart")]):
             return "a stop or a restart"
+        if book.finished_at > max((c.until for c in book.causes), default=-1.0):
+            return "it had come unasked, after an agent finished that nobody could tell of"
         if book.finished_at > born or (book.ended_at > born and life.sid != book.sid):
             return "the room, or an agent before, ended"
         if not self.people(room) and self.outage_at < self._clock() - PEOPLE_RETURN:

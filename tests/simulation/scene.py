@@ -26,7 +26,6 @@ from tests.fakes.pool_jobs import FakeJob
 from tests.fakes.store import MemoryStore
 from tests.simulation.books import Cause
 from tests.simulation.clock import wall_clock
-from tests.simulation.excuses import MEMORY_LOSS
 from tests.simulation.history import History
 from tests.simulation.observer import Observer
 from tests.simulation.replica import AGENT, Replica
@@ -188,8 +187,8 @@ class Scene:
         cause.answered = wall_clock()
         if job is not None:
             self.wants[job.want.id] = room
-        elif self.faults.between(cause.sent - 5.0, cause.answered, MEMORY_LOSS):
-            cause.refused = True  # "there is none" was said of an empty store
+        else:
+            cause.refused = True  # nothing was to stop: what called may be unheard yet
 
     def invite(self, room: str, who: str, via: int) -> None:
         candidates = self.up()

@@ -15,7 +15,7 @@ from gateway.keeper.model import State, Want
 from gateway.keeper.ports import StoreUnavailable
 from tests.simulation.books import Cause, RoomBook
 from tests.simulation.bounds import CALM, ROOMLESS, UNHEARD, Complaint
-from tests.simulation.excuses import MEMORY_LOSS, OUT_OF_STORE, knowable
+from tests.simulation.excuses import CANNOT_TELL, MEMORY_LOSS, knowable
 from tests.simulation.scene import Scene
 
 DEPARTURE = 25.0
@@ -26,7 +26,6 @@ SILENCED = 8.0
 ASKS_KNOWN = 4.0
 """Seconds for which the replica that was asked remembers it, whoever leads."""
 ENDS_KNOWN = 50.0
-CANNOT_TELL = (*OUT_OF_STORE, "replica-killed", "replica-ends")
 
 
 class Due(Enum):

@@ -39,6 +39,7 @@ class Beats:
         others = []
         if other_at is not None:
             others = [Replica(id="other", host="h", agent="a", capacity=Capacity(slots=1), beat_at=other_at)]
+        self.fleet.told_all(sent)
         self.fleet.take(
             Pulse(now=self.clock.now, generation="g", leader=leader, epoch=epoch, replicas=others), sent
         )
@@ -87,7 +88,7 @@ def test_whoever_led_before_led_until_its_last_heartbeat_at_least() -> None:
     last = beats.clock.now
     beats.wait(20.0)
     beats.beat(epoch=2)
-    assert beats.fleet.led_until == pytest.approx(last, abs=0.1)
+    assert beats.fleet.watched_until == pytest.approx(last, abs=0.1)
 
 
 def test_another_leader_may_have_been_dead_for_a_lease() -> None:
@@ -97,7 +98,7 @@ def test_another_leader_may_have_been_dead_for_a_lease() -> None:
     last = beats.clock.now
     beats.wait(0.5)
     beats.beat(epoch=2, other_at=NOW)
-    assert beats.fleet.led_until == pytest.approx(last - LEASE, abs=0.1)
+    assert beats.fleet.watched_until == pytest.approx(last - LEASE, abs=0.1)
 
 
 def test_a_replica_that_is_back_has_news() -> None:
@@ -116,3 +117,26 @@ def test_a_replica_that_is_back_has_news() -> None:
         beats.wait(0.5)
         beats.beat(other_at=beats.clock.now)
     assert not beats.fleet.silent("other")
+
+
+def test_nobody_watches_rooms_while_livekit_does_not_answer() -> None:
+    """What was asked meanwhile is about the rooms that there are when it does again."""
+    beats = Beats()
+    beats.fleet.note_livekit(answered=True)
+    seen = beats.clock.now
+    for _ in range(10):
+        beats.wait(0.5)
+        beats.fleet.note_livekit(answered=False)
+        beats.beat()
+    beats.wait(LEASE)
+    beats.beat(epoch=2)
+    assert beats.fleet.watched_until == pytest.approx(seen)
+    beats.fleet.note_livekit(answered=True)
+    assert beats.fleet.watched_until == pytest.approx(seen)
+    for _ in range(10):
+        beats.beat(epoch=2)
+        beats.wait(0.5)
+    last = beats.clock.now
+    beats.wait(LEASE)
+    beats.beat(epoch=3)
+    assert beats.fleet.watched_until == pytest.approx(last, abs=0.6)
