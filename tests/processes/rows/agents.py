@@ -23,6 +23,8 @@ DEAD, NOBODY = 200, "nobody"
 TURNS = 4
 SETTLED = 5.0
 """Seconds: the first dispatches of a name are given up after 4."""
+SEEN_OFF = 12.0
+"""Seconds: agents of other workers' names are looked out for 10 s after a stop; that is no time alone."""
 WARM_UP = 3
 """Calls that count for neither: the first ones after a start are slower."""
 RATIO = 1.5
@@ -119,7 +121,7 @@ async def dead_name(outcome: Outcome) -> None:
             outcome.heals.extend(await _times(here, tries))
             for room in dead:
                 await here.replica.post(room, agent=NOBODY, kind="stop_agent")
-            await asyncio.sleep(SETTLED)
+            await asyncio.sleep(SEEN_OFF)
     beside = outcome.heals
     for share in (50, 99):
         outcome.set(f"p{share}_alone", percentile(alone, share / 100))
