@@ -123,6 +123,12 @@ class ClaimGate:
             return "stale", Verdict.REFUSED
         if holder.job_id != offer.job_id:
             return "duplicate", Verdict.REFUSED
+        if holder.replica != self._fleet.id:
+            # LiveKit asked another worker before, whose grant was lost on its way: the job is ours now.
+            taken = self._new_claim(offer, want)
+            if holder.stage is not Stage.ACCEPTED or not await self._store.advance(taken, was=holder):
+                return "duplicate", Verdict.REFUSED
+            holder = taken
         self._jobs.hold(holder, want)
         self._admission.confirmed(want)
         if want.lacking_since:
