@@ -55,6 +55,7 @@ class Asks:
             source=ask.source,
             metadata=ask.metadata,
             sid=ask.sid,
+            seen_at=now if ask.sid else 0.0,
             created_at=now,
             asked_at=ask.at or now,
             since=now,

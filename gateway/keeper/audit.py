@@ -50,6 +50,8 @@ class Audit:
         """Whose turn it is."""
         self._rolled_back = False
         """The store may have brought back claims that were released."""
+        self._jobless: set[str] = set()
+        """Jobs that we were told to end, and do not have."""
         self._away: set[str] = set()
         """Jobs that have lost LiveKit and are not back."""
         self._tell_lost, self._lost = anyio.create_memory_object_stream[str](math.inf)
@@ -57,6 +59,12 @@ class Audit:
     def hurry(self) -> None:
         """This replica may have been given up: look at once."""
         self._doubt.set()
+
+    def told_to_end(self, job_id: str) -> None:
+        """The leader believes that we have the job."""
+        if not self._alive(job_id):
+            self._jobless.add(job_id)
+            self.hurry()
 
     async def run(self) -> None:
         """Audit until cancelled."""
@@ -154,17 +162,26 @@ class Audit:
 
     async def _give_up_jobless(self) -> None:
         """A claim of ours without a job: the leader clears up after it."""
-        ours = set(self._jobs.held)
-        if self._rolled_back:
+        rolled_back, self._rolled_back = self._rolled_back, False
+        jobless, self._jobless = self._jobless, set()
+        try:
+            await self._give_up({*self._jobs.held, *jobless}, rolled_back=rolled_back)
+        except BaseException:
+            self._rolled_back |= rolled_back
+            self._jobless |= jobless
+            raise
+
+    async def _give_up(self, ours: set[str], *, rolled_back: bool) -> None:
+        if rolled_back:
             ours |= {c.job_id for c in await self._store.all_claims() if c.replica == self._fleet.id}
-            self._rolled_back = False
         for job_id in ours:
             if self._alive(job_id):
                 continue
             claim = await self._store.claim_of(job_id)
             if self._alive(job_id):
                 continue
-            if claim is None or await self._store.advance(replace(claim, replica=""), was=claim):
+            others = claim is not None and claim.replica != self._fleet.id
+            if claim is None or others or await self._store.advance(replace(claim, replica=""), was=claim):
                 self._jobs.held.pop(job_id, None)
 
     def _alive(self, job_id: str) -> bool:

@@ -59,8 +59,6 @@ class Fleet:
         self.sees_livekit = False
         self._livekit_at = clock() - LIVEKIT_GONE
         """When LiveKit last answered this replica."""
-        self._blind = (-math.inf, -math.inf)
-        """The last time in which it did not: from, until."""
         self._settled_at = -math.inf
         self._beat = anyio.Event()
         self._workers = workers
@@ -83,8 +81,6 @@ class Fleet:
         self._leader = ""
         self.term = 0
         """Counts the times without a gap in which this replica led."""
-        self._led_until = -math.inf
-        """Until then, at least, somebody led before this term began."""
 
     # ---- fed by the heart
 
@@ -120,12 +116,10 @@ class Fleet:
         self._generation = pulse.generation
 
     def _take_lead(self, pulse: Pulse, sent_at: float) -> None:
-        leads, led = pulse.leader == self.id, self._leader == self.id
+        leads = pulse.leader == self.id
         if leads and (pulse.epoch != self._epoch or self._clock() >= self._lease_until):
             # Also after a while in which it could not be sure, and dropped what it was told.
             self.term += 1
-            last = self._beaten_at if math.isfinite(self._beaten_at) else sent_at
-            self._led_until = last if led else last - LEASE
         self._leader = pulse.leader
         self._epoch = pulse.epoch if leads else None
         self._lease_until = sent_at + LEASE - MARGIN if leads else -math.inf
@@ -134,17 +128,8 @@ class Fleet:
         """LiveKit was asked something."""
         now = self._clock()
         if answered:
-            self._blind = (self._blind[0], now) if self._blind[1] == math.inf else self._blind
             self._livekit_at = now
-        elif self._blind[1] != math.inf:
-            self._blind = self._livekit_at, math.inf
         self.sees_livekit = now - self._livekit_at < LIVEKIT_GONE
-
-    @property
-    def watched_until(self) -> float:
-        """Until then, at least, somebody looked at rooms before this term: led, and saw LiveKit."""
-        blind_from, blind_until = self._blind
-        return min(self._led_until, blind_from) if blind_until >= self._led_until else self._led_until
 
     def told_all(self, sent_at: float) -> None:
         """After the heartbeat that was sent then, the store knows all that this replica knows."""

@@ -206,6 +206,7 @@ class Keeper:
                 self._notice_pause()
                 if not self._jobs.just_paused(self._clock()):  # else it is old, and comes again if it holds
                     self._workers.end(job_id, kill=kill)
+                    self._audit.told_to_end(job_id)
             case _ if not self._leads():
                 pass  # whoever leads now looks at everything when it takes over
             case Look(room=room):

@@ -73,7 +73,7 @@ class Lead:
         """How it went: "ok", or why nothing is known."""
 
     def gained(self, epoch: int) -> None:
-        self._memory.clear(self._fleet.watched_until)  # what it saw when it led the last time is out of date
+        self._memory.clear()  # what it saw when it led the last time is out of date
         self._changed.set()
 
     def departed(self) -> None:

@@ -16,7 +16,7 @@ INSTANCES = 3
 CLOCKS = 2.0
 """Seconds that LiveKit's times may be off, converted as they are."""
 LATELY = 60.0
-"""Seconds for which what was heard and seen is remembered by a replica that leads again."""
+"""Seconds for which a webhook that nobody looked after is remembered."""
 
 
 class Memory:
@@ -36,8 +36,6 @@ class Memory:
         """By room and identity: when the last join since the last look was heard of."""
         self._touched: dict[str, None] = {}
         """Rooms that were looked at since the last comparison."""
-        self._led_from = clock()
-        """Since when this process, or the leader before it, looks at rooms without a gap."""
 
     # ---- looks --------------------------------------------------------------------------------------
 
@@ -53,15 +51,11 @@ class Memory:
         """A look at the room is over."""
         self._touched[room] = None
 
-    def asked_since_seen(self, want: Want, seen: Seen) -> bool:
-        """Whether somebody asked after the room instance that the want is pinned to was last there. A leader
-        that has not seen it itself goes by when nobody looked, and by when the present instance began, which
-        LiveKit's clock tells."""
-        sighted = self._sightings.get(want.room, {}).get(want.sid)
-        if sighted is not None:
-            return want.asked_at > sighted
-        began = seen.room.created_at if seen.room is not None else 0.0
-        return want.asked_at > self._led_from or 0.0 < began <= want.asked_at
+    def asked_since_seen(self, want: Want) -> bool:
+        """Whether somebody asked after the room instance that the want is pinned to was last seen: by this
+        leader, or by the one before it, as it wrote down."""
+        sighted = self._sightings.get(want.room, {}).get(want.sid, 0.0)
+        return want.asked_at > max(sighted, want.seen_at)
 
     # ---- joins --------------------------------------------------------------------------------------
 
@@ -116,19 +110,14 @@ class Memory:
                     book.pop(room, None)
         self._touched.clear()
 
-    def clear(self, led_from: float) -> None:
-        """This replica leads from now on: what it remembers of when it led before is out of date. `led_from`:
-        until then at least another leader (or this one) looked at rooms."""
+    def clear(self) -> None:
+        """This replica leads from now on: what it remembers of when it led before is out of date."""
         lately = self._clock() - LATELY
-        # What stays true: when a webhook came, and when an instance was seen.
         heard = {room: joins for room, joins in self._heard.items() if max(joins.values()) > lately}
-        sightings = {room: seen for room, seen in self._sightings.items() if max(seen.values()) > lately}
         for book in self._books():
             book.clear()
-        self._heard.update(heard)
-        self._sightings.update(sightings)
+        self._heard.update(heard)  # a webhook's time stays true
         self._touched.clear()
-        self._led_from = led_from
 
     def _books(self) -> tuple[dict[str, Any], ...]:
         """All that is kept by room."""

@@ -64,6 +64,8 @@ class Want:
     """A restart was asked for: an agent of a worker that is not ours must be removed first."""
     sid: str = ""
     """The room instance it is pinned to; "" until the room was first seen (I4)."""
+    seen_at: float = 0.0
+    """When that instance was last seen: as of the last change, and after each ask."""
     node: str = ""
     """LiveKit's node id when it was pinned: tells a server restart from a room's end (fact 80)."""
     state: State = State.WAITING

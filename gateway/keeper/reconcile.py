@@ -182,9 +182,10 @@ class Reconciler:
             if isinstance(runs, Unknown):
                 return _unknown(runs)
             decided = plan(self._situation(want, claim, seen, runs=runs), self._settings)
-            if not await self._wants.write(decided.want, was=want, epoch=epoch):
+            after = _sighted(decided.want, want, seen)
+            if not await self._wants.write(after, was=want, epoch=epoch):
                 return Look(due=self._clock())  # changed meanwhile: look again
-            want = decided.want
+            want, decided = after, replace(decided, want=after)
             if want.state.ended and claim is not None:
                 return Look(due=self._clock())  # its job is dismissed next
             look, seen, again = await self._act(want, decided, seen, epoch)
@@ -260,7 +261,7 @@ class Reconciler:
             runs=runs,
             untold=claim is not None and self._fleet.silent(claim.replica),
             node=self._fleet.node(want),
-            asked_since_seen=self._memory.asked_since_seen(want, seen),
+            asked_since_seen=self._memory.asked_since_seen(want),
             left_cleanly=self._memory.left_cleanly.get(want.room, {}),
             relaunched_at=self._memory.relaunched.get(want.room, 0.0),
         )
@@ -425,6 +426,15 @@ class Reconciler:
         for agent in seen.agents(want.agent):
             await self._remove(want.room, RemoveParticipant(agent.identity, "stopped"))
         return Look(due=min(until, now + 2 * LOOK_SOON))
+
+
+def _sighted(after: Want, want: Want, seen: Seen) -> Want:
+    """With the time at which its room was seen: of use to the next leader where it changes anyway, or where
+    somebody has asked since."""
+    there = seen.room is not None and seen.room.sid == after.sid
+    if there and (after != want or want.asked_at > want.seen_at):
+        return replace(after, seen_at=seen.at)
+    return after
 
 
 def _unknown(answer: Unknown) -> Look:

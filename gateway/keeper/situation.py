@@ -91,8 +91,7 @@ class Situation:
     node: str = ""
     """LiveKit's node id of the present worker registrations (see `Fleet.node`), "" while there is none."""
     asked_since_seen: bool = False
-    """Somebody asked after the room instance that the want is pinned to was last seen, or, when this process
-    has not seen it, after this process started."""
+    """Somebody asked after the room instance that the want is pinned to was last seen."""
     relaunched_at: float = 0.0
     """When LiveKit said that it launches the agent's job again by itself; 0 for never."""
     left_cleanly: Mapping[str, float] = field(default_factory=dict)

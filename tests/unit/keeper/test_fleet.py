@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import pytest
-
 from gateway.keeper.fleet import CATCHES_UP, MARGIN, Fleet
 from gateway.keeper.model import Pulse, Replica
 from gateway.keeper.ports import LEASE
@@ -81,26 +79,6 @@ def test_an_answer_that_takes_too_long_leaves_a_gap() -> None:
     assert beats.fleet.term >= 2
 
 
-def test_whoever_led_before_led_until_its_last_heartbeat_at_least() -> None:
-    """What was asked since then may have been seen by nobody."""
-    beats = Beats()
-    beats.beat()
-    last = beats.clock.now
-    beats.wait(20.0)
-    beats.beat(epoch=2)
-    assert beats.fleet.watched_until == pytest.approx(last, abs=0.1)
-
-
-def test_another_leader_may_have_been_dead_for_a_lease() -> None:
-    """Its row stays until that has run out."""
-    beats = Beats()
-    beats.beat(leader="other", other_at=NOW)
-    last = beats.clock.now
-    beats.wait(0.5)
-    beats.beat(epoch=2, other_at=NOW)
-    assert beats.fleet.watched_until == pytest.approx(last - LEASE, abs=0.1)
-
-
 def test_a_replica_that_is_back_has_news() -> None:
     """How far its jobs have come is in the store a moment later."""
     beats = Beats()
@@ -117,26 +95,3 @@ def test_a_replica_that_is_back_has_news() -> None:
         beats.wait(0.5)
         beats.beat(other_at=beats.clock.now)
     assert not beats.fleet.silent("other")
-
-
-def test_nobody_watches_rooms_while_livekit_does_not_answer() -> None:
-    """What was asked meanwhile is about the rooms that there are when it does again."""
-    beats = Beats()
-    beats.fleet.note_livekit(answered=True)
-    seen = beats.clock.now
-    for _ in range(10):
-        beats.wait(0.5)
-        beats.fleet.note_livekit(answered=False)
-        beats.beat()
-    beats.wait(LEASE)
-    beats.beat(epoch=2)
-    assert beats.fleet.watched_until == pytest.approx(seen)
-    beats.fleet.note_livekit(answered=True)
-    assert beats.fleet.watched_until == pytest.approx(seen)
-    for _ in range(10):
-        beats.beat(epoch=2)
-        beats.wait(0.5)
-    last = beats.clock.now
-    beats.wait(LEASE)
-    beats.beat(epoch=3)
-    assert beats.fleet.watched_until == pytest.approx(last, abs=0.6)
