@@ -230,7 +230,7 @@ class Lead:
         except LeaseLost:
             self._metrics.stale_writes.inc()
             log.warning("stale_write_refused", room=room, epoch=epoch)
-            self._queue.add(room)  # for when we do lead: it may have been the store's clock, or only a moment
+            self._queue.add(room, self._clock() + MARGIN)  # should it have been a moment only
         except Exception:  # a task's root: one room's fault must not stop the others
             self._metrics.passes.labels("failed").inc()
             self._queue.fail(room)

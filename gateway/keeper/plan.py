@@ -45,7 +45,7 @@ BACK_FOR_GOOD = 5.0
 """Seconds after which one that was missing and is listed again is believed to be back."""
 
 _IN_ROOM = frozenset({Stage.CONNECTED, Stage.OPEN, Stage.SPENT})
-RESTARTED = "LiveKit restarted; waiting for the room to come back"
+RESTARTED = "LiveKit does not list the room; it may be coming back"
 
 
 def plan(s: Situation, rules: KeeperSettings) -> Plan:
