@@ -113,10 +113,12 @@ class Stage(Rooms):
                 continue
             before = time.monotonic()
             wants = await replica.wants()
+            took = time.monotonic() - before
             if before - replica.launched < FRESH:
                 continue  # one that has just started has yet to look
             for want in wants:
-                self.said.append(Said(before, want["roomName"], want["state"], want["agentIdentity"] or ""))
+                who = want["agentIdentity"] or ""
+                self.said.append(Said(before, want["roomName"], want["state"], who, took))
 
     def judge(self) -> None:
         """Hold the record against the invariants."""

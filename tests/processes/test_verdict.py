@@ -42,8 +42,13 @@ def test_joined_said_of_a_dead_agent_is_a_lie_after_a_while() -> None:
     """I7: what nobody can know yet is not held against the API."""
     samples = [Sample(1, (agent("x"),)), Sample(5, (agent("x", Life.DEAD),))]
     said = [Said(at, "room", "joined", "x") for at in (2, 8, 12)]
+    late = [Sample(1, ()), Sample(2.6, (agent("late"),))]
     assert [lie.at for lie in lies(said, samples, patience=6)] == [12]
     assert lies([Said(2, "room", "joined", "z")], samples, patience=6)
+    assert lies([Said(2, "room", "joined", "late")], late, patience=6)
+    assert not lies([Said(2, "room", "joined", "late", took=0.5)], late, patience=6), (
+        "true as it was answered"
+    )
 
 
 def test_the_time_without_an_agent_is_measured() -> None:

@@ -120,9 +120,12 @@ class Said:
     """What the API said of a job."""
 
     at: float
+    """When it was asked."""
     room: str
     state: str
     identity: str
+    took: float = 0.0
+    """Seconds until the answer was there: it may have become true meanwhile."""
 
 
 def lies(said: Sequence[Said], samples: Sequence[Sample], *, patience: float) -> list[Said]:
@@ -135,9 +138,10 @@ def lies(said: Sequence[Said], samples: Sequence[Sample], *, patience: float) ->
 
 
 def _lived(said: Said, samples: Sequence[Sample], patience: float) -> bool:
+    heard = said.at + said.took + LISTING
     return any(
-        agent.identity == said.identity and sample.at <= said.at + LISTING and end >= said.at - patience
-        for sample, end in with_ends(samples, said.at + LISTING)
+        agent.identity == said.identity and sample.at <= heard and end >= said.at - patience
+        for sample, end in with_ends(samples, heard)
         for agent in sample.agents
         if agent.life in (Life.RUNS, Life.UNKNOWN)
     )
