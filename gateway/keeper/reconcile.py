@@ -45,8 +45,8 @@ WITNESS_INTERVAL = 3.0
 LOST_BACKOFF = 1.0
 """Longest back-off, in seconds, after dispatches for a name of ours that nobody claimed."""
 MOST_AT_ONCE = 4
-"""Dispatches for one room and a name of ours, when some were lost before: LiveKit asks one worker for each,
-and never notices one that is frozen (fact 74). The gate lets one in."""
+"""Dispatches for one room and a name of ours, when some were lost before, or a replica lapsed: LiveKit asks
+one worker for each, and never notices one that is frozen (fact 74). The gate lets one in."""
 ROOM_GONE_GRACE = 5.0
 """A job whose room ended leaves by itself; after this it is made to."""
 
@@ -363,7 +363,8 @@ class Reconciler:
         if want.lacking_since:
             self._metrics.time_to_agent.labels("dispatched").observe(now - want.lacking_since)
         ours = self._admission.ours(sent.agent)
-        for _ in range(min(MOST_AT_ONCE, 2**sent.lost) if ours else 1):
+        doubts = sent.lost + (1 if self._fleet.lapsed else 0)
+        for _ in range(min(MOST_AT_ONCE, 2**doubts) if ours else 1):
             self._must_lead(epoch)
             dispatch = await self._livekit.create_dispatch(
                 sent.room, sent.agent, metadata=sent.metadata, attributes=gate.attributes(sent)
