@@ -201,9 +201,10 @@ class Fleet:
         return replica_id not in self._lapsed
 
     def silent(self, replica_id: str) -> bool:
-        """Whether a replica may have news that it could not tell: it has lapsed, or did until just now."""
-        back_at = self._back_at.get(replica_id, -math.inf)
-        return not self.alive(replica_id) or self._clock() < back_at + CATCHES_UP
+        """Whether another replica may have news that it could not tell: it has lapsed, or did until just now,
+        or the store was away for all."""
+        now, back_at = self._clock(), self._back_at.get(replica_id, -math.inf)
+        return not self.alive(replica_id) or now < max(back_at + CATCHES_UP, self._judges_from)
 
     def knows(self, replica_id: str) -> bool:
         """Whether it is us, or another replica has told of itself."""

@@ -222,6 +222,12 @@ class Reconciler:
         log.info("lapsed_replicas_agent_asked", room=claim.room, replica=claim.replica, answer=word)
         return answer
 
+    def _untold(self, claim: Claim) -> bool:
+        """Whether the claim's job may have come further than the store knows."""
+        if claim.replica == self._fleet.id:
+            return self._jobs.pending(claim.job_id)
+        return self._fleet.silent(claim.replica)
+
     def _just_told(self, claim: Claim) -> bool:
         """Its replica lived only just now: it wrote the claim."""
         return claim.stage is not Stage.LEAVING and self._fleet.after_last_beat(claim.since)
@@ -259,7 +265,7 @@ class Reconciler:
             now=now,
             ours=self._admission.ours(want.agent),
             runs=runs,
-            untold=claim is not None and self._fleet.silent(claim.replica),
+            untold=claim is not None and self._untold(claim),
             node=self._fleet.node(want),
             asked_since_seen=self._memory.asked_since_seen(want),
             left_cleanly=self._memory.left_cleanly.get(want.room, {}),

@@ -86,8 +86,8 @@ class Situation:
     runs: bool = False
     """A replica has the claim's job; one that lapsed has it while its agent answers."""
     untold: bool = False
-    """The claim's replica is cut off from the store, or was only just now: how far its job has come is not
-    known."""
+    """The claim's replica is cut off from the store, or was only just now: its job may have come further than
+    is known."""
     node: str = ""
     """LiveKit's node id of the present worker registrations (see `Fleet.node`), "" while there is none."""
     asked_since_seen: bool = False
