@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import logging
+import re
 import sys
+from typing import cast
 
 import structlog
 from structlog.typing import Processor
 
+_JWT = re.compile(r"eyJ[\w-]+\.[\w-]+\.[\w-]*")
 _QUIETER = {
     "livekit.agents": logging.INFO,
     "asyncio": logging.WARNING,
@@ -48,12 +51,22 @@ def configure(*, level: str, json: bool) -> None:
         logging.getLogger(name).setLevel(max(quieter, root.level))
 
 
+def without_tokens(_: object, __: str, line: str) -> str:
+    """The rendered line without JWTs: libraries log requests with their headers when something fails."""
+    return _JWT.sub("(a token)", line)
+
+
 def _renderers(json: bool) -> list[Processor]:
     if json:
-        return [structlog.processors.format_exc_info, structlog.processors.JSONRenderer()]
+        return [
+            structlog.processors.format_exc_info,
+            structlog.processors.JSONRenderer(),
+            cast(Processor, without_tokens),
+        ]
     return [
         structlog.dev.ConsoleRenderer(
             colors=sys.stderr.isatty(),
             exception_formatter=structlog.dev.plain_traceback,  # rich would print locals: secrets
-        )
+        ),
+        cast(Processor, without_tokens),
     ]

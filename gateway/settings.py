@@ -192,9 +192,11 @@ def _url(text: str) -> str:
 def _store(text: str) -> StoreSettings:
     """A path, or a URL of Redis. The text never appears in a fault: there may be a password in it."""
     scheme, is_url, _ = text.partition("://")
+    what = "must be a file's path, or redis://[user:password@]host[:port][/db]"
+    if not is_url and ("@" in text or re.match(r"(redis|valkey)s?:", text, re.IGNORECASE)):
+        raise ValueError(what)  # a URL with a typing error, and no path: it may have a password in it
     if not is_url:
         return StoreSettings(path=Path(text))
-    what = "must be a file's path, or redis://[user:password@]host[:port][/db]"
     if scheme not in {"redis", "rediss", "valkey", "valkeys"}:
         raise ValueError(f"{what} (rediss, valkey and valkeys too)")
     try:

@@ -112,7 +112,7 @@ def text(value: str, *, field: str, most: int, least: int = 1) -> str:
     size = len(value.encode())
     if not least <= size <= most:
         raise InvalidRequest(f"{field}: must have {least} to {most} bytes in UTF-8, not {size}.", field=field)
-    if any(c < " " or c == "\x7f" for c in value):
+    if any(c < " " or "\x7f" <= c < "\xa0" for c in value):
         raise InvalidRequest(f"{field}: must have no control characters.", field=field)
     return value
 

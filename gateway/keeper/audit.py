@@ -12,7 +12,7 @@ import structlog
 
 from gateway.keeper.fleet import Fleet
 from gateway.keeper.jobs import Jobs
-from gateway.keeper.ports import Clock, Store, StoreUnavailable
+from gateway.keeper.ports import LEASE, Clock, RowUnreadable, Store, StoreUnavailable
 from gateway.keeper.wants import Wants
 from gateway.metrics import Metrics
 from pool.ports import JobEvent, JobEventKind, Workers
@@ -107,6 +107,9 @@ class Audit:
         if wants or claims:
             await self._store.restore(list(wants.values()), claims)
             log.warning("store_restored", wants=len(wants), claims=len(claims))
+        if claims:  # the leader may have put out whom it did not know
+            now = self._clock()
+            self._jobs.paused(now - LEASE, now)
         self._rolled_back = True
         self.hurry()  # somebody else's claim may have been there first
 
@@ -158,7 +161,10 @@ class Audit:
                 self._workers.end(job_id, kill=True)
 
     async def _unclaimed(self, job_id: str) -> bool:
-        return await self._store.claim_of(job_id) is None and job_id in self._workers.inside()
+        try:
+            return await self._store.claim_of(job_id) is None and job_id in self._workers.inside()
+        except RowUnreadable:
+            return False
 
     async def _give_up_jobless(self) -> None:
         """A claim of ours without a job: the leader clears up after it."""
@@ -177,7 +183,10 @@ class Audit:
         for job_id in ours:
             if self._alive(job_id):
                 continue
-            claim = await self._store.claim_of(job_id)
+            try:
+                claim = await self._store.claim_of(job_id)
+            except RowUnreadable:
+                continue
             if self._alive(job_id):
                 continue
             others = claim is not None and claim.replica != self._fleet.id

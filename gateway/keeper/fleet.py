@@ -19,6 +19,8 @@ MARGIN = 0.5
 """Seconds before the lease lapses in which the leader begins nothing any more."""
 CATCHES_UP = 2.0
 """Seconds in which a replica that is back tells the store what has happened meanwhile."""
+FORGETFUL = 12.0
+"""Seconds after the store forgot in which an agent that nobody claims is asked before it is put out."""
 LIVEKIT_GONE = 6.0
 """Seconds without an answer after which a replica does not see LiveKit."""
 GAP = 1.5
@@ -76,6 +78,7 @@ class Fleet:
         self._beaten_at = -math.inf
         self._judges_from = -math.inf
         self._settled = False
+        self._forgot_at = -math.inf
         self._generation = self._told = ""
         """The store's, and that into which this replica has put back what it knows."""
         self._leader = ""
@@ -113,6 +116,8 @@ class Fleet:
         self._back_at |= {i: sent_at for i in silent if i in self._others and i not in self._lapsed}
         self._forget_sums()
         self._settled = pulse.settled
+        if self._generation and pulse.generation != self._generation:
+            self._forgot_at = sent_at
         self._generation = pulse.generation
 
     def _take_lead(self, pulse: Pulse, sent_at: float) -> None:
@@ -166,6 +171,12 @@ class Fleet:
         """Whether the store has back all that it may have lost, as of our last heartbeat. Under a later
         generation no step of ours is answered."""
         return self._settled
+
+    @property
+    def forgetful(self) -> bool:
+        """Whether the store forgot what it had so lately that a replica may still be about to put something
+        back, having been out of touch just then."""
+        return self._clock() < self._forgot_at + FORGETFUL
 
     @property
     def follows(self) -> bool:

@@ -7,8 +7,9 @@ claim's stages never overtake each other.
 from __future__ import annotations
 
 import math
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from dataclasses import replace
 
 import anyio
@@ -17,7 +18,7 @@ import structlog
 from gateway.keeper.admission import Admission
 from gateway.keeper.model import Claim, End, Stage, State, Want
 from gateway.keeper.plan import CLOSED_ON_PURPOSE, STEADY_AFTER
-from gateway.keeper.ports import Clock, Store, StoreUnavailable
+from gateway.keeper.ports import Clock, RowUnreadable, Store, StoreUnavailable
 from gateway.keeper.wants import Wants, failed
 from gateway.metrics import Metrics
 from pool.ports import JobEvent, JobEventKind
@@ -36,6 +37,7 @@ _STAGES = {
     JobEventKind.OPEN: Stage.OPEN,
 }
 
+PARKED_RETRY = 2.0
 STORE_RETRY = 0.2
 """Seconds between tries to write what a job told while the store is away."""
 AFTER_PAUSE = 5.0
@@ -107,6 +109,8 @@ class Jobs:
         """The last time in which this process stood still: from, until."""
         self._untold: Counter[str] = Counter()
         """Events taken and not applied yet, by job."""
+        self._parked: dict[str, deque[tuple[JobEvent, float]]] = {}
+        """Those of jobs whose claim is of another version of this program."""
         self._send, self._receive = anyio.create_memory_object_stream[tuple[JobEvent, float]](math.inf)
 
     def tell(self, event: JobEvent) -> None:
@@ -115,7 +119,8 @@ class Jobs:
         self._send.send_nowait((event, self._clock() - event.age))
 
     def paused(self, since: float, now: float) -> None:
-        """This process stood still until now."""
+        """This process stood still until now, or the store had forgotten its jobs: what they tell now may be
+        what was done to them."""
         self._pause = since, now
 
     def just_paused(self, now: float) -> bool:
@@ -128,17 +133,40 @@ class Jobs:
 
     async def run(self) -> None:
         """Work off events until cancelled. What a job told is kept until the store has taken it."""
-        async for event, told_at in self._receive:
-            while True:
-                try:
-                    await self.apply(event, told_at)
-                    break
-                except StoreUnavailable as fault:
-                    log.warning("job_event_delayed", livekit_job=event.job_id, why=str(fault))
-                    await anyio.sleep(STORE_RETRY)
-            self._untold[event.job_id] -= 1
-            if not self._untold[event.job_id]:
-                del self._untold[event.job_id]
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(self._try_parked, name="keeper-jobs-parked")
+            async for event, told_at in self._receive:
+                if event.job_id in self._parked:
+                    self._parked[event.job_id].append((event, told_at))
+                    continue
+                while True:
+                    try:
+                        await self.apply(event, told_at)
+                        self._told(event)
+                        break
+                    except RowUnreadable as fault:
+                        log.warning("job_event_parked", livekit_job=event.job_id, why=str(fault))
+                        self._parked[event.job_id] = deque([(event, told_at)])
+                        break
+                    except StoreUnavailable as fault:
+                        log.warning("job_event_delayed", livekit_job=event.job_id, why=str(fault))
+                        await anyio.sleep(STORE_RETRY)
+
+    async def _try_parked(self) -> None:
+        """Events of jobs whose claim cannot be read: in their order, and in nobody's way."""
+        while True:
+            await anyio.sleep(PARKED_RETRY)
+            for job_id, events in list(self._parked.items()):
+                with suppress(StoreUnavailable):
+                    while events:
+                        await self.apply(*events[0])
+                        self._told(events.popleft()[0])
+                    del self._parked[job_id]
+
+    def _told(self, event: JobEvent) -> None:
+        self._untold[event.job_id] -= 1
+        if not self._untold[event.job_id]:
+            del self._untold[event.job_id]
 
     async def apply(self, event: JobEvent, told_at: float) -> None:
         """`told_at`: when the job told it. While the store is away that is not now, and whoever asks in

@@ -15,7 +15,7 @@ from gateway.keeper.admission import Admission
 from gateway.keeper.fleet import MARGIN, Fleet
 from gateway.keeper.memory import Memory
 from gateway.keeper.model import Claim, Stage, State, Want
-from gateway.keeper.ports import LEASE, Clock, LeaseLost, Store, StoreUnavailable
+from gateway.keeper.ports import LEASE, Clock, LeaseLost, RowUnreadable, Store, StoreUnavailable
 from gateway.keeper.reconcile import Reconciler
 from gateway.keeper.resync import Resync, slices
 from gateway.keeper.wants import Wants
@@ -84,6 +84,7 @@ class Lead:
     def lost(self) -> None:
         """Nothing of what this replica kept in mind as the leader holds any more."""
         self._taken_up = None
+        self.store_fault = ""  # the heart tells of the store from now on
         self._queue.clear()
         self._admission.clear()
         self._resync.clear()
@@ -223,6 +224,10 @@ class Lead:
             # and leads again when it wakes up must not write what it saw before.
             if (epoch := self._fleet.epoch) is not None:
                 await self._pass(room, epoch)
+        except RowUnreadable as fault:
+            self._metrics.passes.labels("failed").inc()
+            self._queue.fail(room)
+            log.warning("row_not_understood", room=room, why=str(fault))
         except StoreUnavailable as fault:
             self._metrics.passes.labels("failed").inc()
             self._queue.fail(room)

@@ -68,6 +68,10 @@ class StoreUnavailable(Exception):  # noqa: N818  (a state of the outside, not a
     """The store did not answer, or refused. What was asked may or may not have been written."""
 
 
+class RowUnreadable(StoreUnavailable):
+    """What is stored there was written by another version of this program: nothing is done about its room."""
+
+
 class LeaseLost(Exception):  # noqa: N818
     """Another replica leads: what was to be written rests on what was seen before. Nothing was written."""
 

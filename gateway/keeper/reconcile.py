@@ -188,7 +188,7 @@ class Reconciler:
             want, decided = after, replace(decided, want=after)
             if want.state.ended and claim is not None:
                 return Look(due=self._clock())  # its job is dismissed next
-            look, seen, again = await self._act(want, decided, seen, epoch)
+            look, seen, again = await self._act(want, decided, seen, epoch, claimed=claim is not None)
             if not again:
                 return self._watched(look, claim)
             stored = await self._store.want(want.id)
@@ -272,8 +272,11 @@ class Reconciler:
             relaunched_at=self._memory.relaunched.get(want.room, 0.0),
         )
 
-    async def _act(self, want: Want, decided: Plan, seen: Seen, epoch: int) -> tuple[Look, Seen, bool]:
-        """Carry out a plan's actions in order: the look, what is seen now, and whether to plan again."""
+    async def _act(
+        self, want: Want, decided: Plan, seen: Seen, epoch: int, *, claimed: bool
+    ) -> tuple[Look, Seen, bool]:
+        """Carry out a plan's actions in order: the look, what is seen now, and whether to plan again.
+        `claimed`: somebody holds the room."""
         if want.state is State.JOINED:
             self._admission.confirmed(want)
         elif want.state.ended or (want.needs_person and not seen.people):
@@ -283,6 +286,8 @@ class Reconciler:
             self._must_lead(epoch)
             match action:
                 case RemoveParticipant():
+                    if await self._may_be_claimed(want, action, claimed):
+                        return Look(due=self._clock() + 1.0), seen, False
                     if (look := await self._remove(want.room, action)) is not None:
                         return look, seen, False
                     left = [p for p in seen.participants if p.identity != action.identity]
@@ -309,6 +314,13 @@ class Reconciler:
         """What is about to be done rests on what the leader saw: one that stood still stops here."""
         if self._fleet.epoch != epoch:
             raise LeaseLost
+
+    async def _may_be_claimed(self, want: Want, action: RemoveParticipant, claimed: bool) -> bool:
+        """Whether an agent that looks like a ghost may be one whose claim the store forgot: it answers, and
+        its replica has yet to put that back."""
+        if claimed or action.identity != want.identity or not self._fleet.forgetful:
+            return False
+        return await self._livekit.answers(want.room, action.identity) is not False
 
     def _end(self, action: EndJob) -> None:
         claim = action.claim

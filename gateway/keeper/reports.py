@@ -96,7 +96,7 @@ class Reports:
 
     def health(self) -> list[Health]:
         """The keeper's own checks: store, LiveKit's answers, heartbeat."""
-        store = self._heart.fault or self._lead.store_fault
+        store = self._heart.fault or (self._lead.store_fault if self._leads() else "")
         livekit = self._livekit_fault()
         keeper = self._keeper_fault()
         return [

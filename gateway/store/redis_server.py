@@ -45,9 +45,9 @@ async def ready(link: RedisLink, shown: str, patience: float) -> None:
 
 def _check_memory(info: dict[str, str], shown: str) -> None:
     policy = info.get("maxmemory_policy", "noeviction")
-    if policy == "noeviction" or info.get("maxmemory", "0") == "0":
+    if policy == "noeviction":
         return
-    if policy.startswith("allkeys"):
+    if policy.startswith("allkeys") and info.get("maxmemory", "0") != "0":
         raise StartupError(
             f"the store {shown} has maxmemory-policy {policy}: it would throw claims away when memory runs "
             "short; set it to noeviction"

@@ -11,7 +11,7 @@ import structlog
 
 from gateway.keeper.model import Claim, Invitation, Replica, State, Want
 from gateway.keeper.notes import Note
-from gateway.keeper.ports import StoreUnavailable
+from gateway.keeper.ports import RowUnreadable
 
 T = TypeVar("T")
 S = TypeVar("S")
@@ -24,9 +24,7 @@ def _reader(decode: Callable[[bytes | str], T]) -> Callable[[bytes | str], T]:
         try:
             return decode(body)
         except msgspec.MsgspecError as fault:
-            raise StoreUnavailable(
-                f"a row of another version of Roomkeeper cannot be read: {fault}"
-            ) from fault
+            raise RowUnreadable(f"a row of another version of Roomkeeper cannot be read: {fault}") from fault
 
     return read
 
@@ -45,7 +43,7 @@ def legible(read: Callable[[S], T], rows: Iterable[S]) -> Iterator[T]:
     for row in rows:
         try:
             yield read(row)
-        except StoreUnavailable as fault:
+        except RowUnreadable as fault:
             log.warning("row_not_understood", why=str(fault))
 
 

@@ -99,6 +99,17 @@ MUTATIONS = [
         _history(ARRIVE, _at(5.0, "cut-off-store", lasts=15.0), replicas=2),
     ),
     Mutation(
+        "a witness that cannot be asked says no",
+        walls.silence_is_death,
+        "I3",
+        _history(
+            ARRIVE,
+            _at(5.0, "cut-off-store", lasts=15.0),
+            _at(7.5, "livekit-api", who="PerformRpc", how="lost", lasts=10.0),
+            replicas=2,
+        ),
+    ),
+    Mutation(
         "no SID pin",
         walls.no_sid_pin,
         "I4",

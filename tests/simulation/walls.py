@@ -13,7 +13,7 @@ from unittest.mock import patch
 
 from gateway.keeper import jobs, plan
 from gateway.keeper.gate import ClaimGate
-from gateway.keeper.model import Claim, End, Room, Unknown
+from gateway.keeper.model import Claim, End, Room, Seen, Unknown
 from gateway.keeper.ports import LeaseLost
 from gateway.keeper.reconcile import Reconciler
 from gateway.keeper.resync import Resync
@@ -109,6 +109,16 @@ def no_witness() -> AbstractContextManager[Any]:
         return False
 
     return instead(LiveKitLine, "answers", gone)
+
+
+def silence_is_death() -> AbstractContextManager[Any]:
+    """A witness that could not be asked counts as one that said no."""
+    runs = Reconciler._runs
+
+    async def certain(self: Reconciler, claim: Claim, seen: Seen) -> bool:
+        return await runs(self, claim, seen) is True
+
+    return instead(Reconciler, "_runs", certain)
 
 
 def no_sid_pin() -> AbstractContextManager[Any]:

@@ -154,6 +154,13 @@ def test_a_store_that_cannot_be_one_is_refused_without_its_password(url: str) ->
     assert "hush-hush" not in fault
 
 
+@pytest.mark.parametrize("text", ["Redis:hunter2@h/0", "redis:hunter2", "hunter2@127.0.0.1", "VALKEYS:x"])
+def test_a_url_with_a_typing_error_is_no_files_name(text: str) -> None:
+    """Its password would be the name of a file, and shown."""
+    [fault] = faults({"ROOMKEEPER_STORE": text})
+    assert "hunter2" not in fault
+
+
 def test_the_store_is_shown_without_its_password() -> None:
     """Banner, checks and logs say where it is, not how to get in."""
     store = read({"ROOMKEEPER_STORE": "rediss://user:hush-hush@redis.test:6380/2"}, dev=True).store

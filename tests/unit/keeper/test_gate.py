@@ -9,6 +9,7 @@ import pytest
 from gateway.keeper.gate import OFFER_LIFE, SENT, attributes
 from gateway.keeper.keeper import Keeper
 from gateway.keeper.model import Ask, Stage, State, Want
+from gateway.keeper.ports import StoreUnavailable
 from gateway.metrics import Metrics
 from gateway.settings import KeeperSettings
 from pool.ports import Offer, Verdict
@@ -125,6 +126,33 @@ async def test_a_claim_that_is_over_is_not_confirmed(how: str) -> None:
     else:
         await desk.keeper.restart_agent(Ask(room="r", agent=AGENT))
     assert not await desk.keeper.confirm("j1")
+
+
+@pytest.mark.parametrize("stage", list(Stage))
+async def test_a_job_is_taken_over_only_before_anybody_has_begun_it(stage: Stage) -> None:
+    """LiveKit asks another worker when a grant's answer was lost: the claim follows the job, but never away
+    from a replica that runs it (I1)."""
+    desk = Desk()
+    want = await desk.want()
+    assert await desk.keeper.claim(offer_for(want)) is Verdict.GRANTED
+    ours = await desk.store.claim_of("j1")
+    assert ours is not None
+    theirs = replace(ours, replica="another", stage=stage)
+    assert await desk.store.advance(theirs, was=ours)
+    fresh = stage is Stage.ACCEPTED
+    assert await desk.keeper.claim(offer_for(want)) is (Verdict.GRANTED if fresh else Verdict.REFUSED)
+    held = await desk.store.claim_of("j1")
+    assert held is not None
+    assert replace(held, since=ours.since) == (ours if fresh else theirs)
+
+
+async def test_what_is_not_found_in_a_store_that_may_have_forgotten_is_not_denied() -> None:
+    """It is about to be put back: 503, not "there is none"."""
+    desk = Desk()
+    with pytest.raises(StoreUnavailable):
+        await desk.keeper.job("job_unknown")
+    with pytest.raises(StoreUnavailable):
+        await desk.keeper.stop_agent("r", AGENT)
 
 
 async def test_a_strangers_dispatch_becomes_a_want_of_its_own() -> None:
