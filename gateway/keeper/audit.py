@@ -12,7 +12,7 @@ import structlog
 
 from gateway.keeper.fleet import Fleet
 from gateway.keeper.jobs import Jobs
-from gateway.keeper.ports import LEASE, Clock, RowUnreadable, Store, StoreUnavailable
+from gateway.keeper.ports import Clock, RowUnreadable, Store, StoreUnavailable
 from gateway.keeper.wants import Wants
 from gateway.metrics import Metrics
 from pool.ports import JobEvent, JobEventKind, Workers
@@ -107,9 +107,7 @@ class Audit:
         if wants or claims:
             await self._store.restore(list(wants.values()), claims)
             log.warning("store_restored", wants=len(wants), claims=len(claims))
-        if claims:  # the leader may have put out whom it did not know
-            now = self._clock()
-            self._jobs.paused(now - LEASE, now)
+        self._jobs.restored_at = self._clock()
         self._rolled_back = True
         self.hurry()  # somebody else's claim may have been there first
 

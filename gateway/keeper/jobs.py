@@ -42,6 +42,8 @@ STORE_RETRY = 0.2
 """Seconds between tries to write what a job told while the store is away."""
 AFTER_PAUSE = 5.0
 """Seconds after this process was stopped in which no end counts as an agent's own will."""
+AFTER_RESTORE = 10.0
+"""Seconds after it was put back in which a claim's agent may turn out to have been put out as a stray."""
 ROOM_END_PAUSE = 1.0
 """After an agent was put out because its room ended, its room may still be listed for some milliseconds
 (fact 15); a dispatch in that time would bring the room back (fact 8)."""
@@ -105,6 +107,8 @@ class Jobs:
         self.held: dict[str, tuple[Claim, Want]] = {}
         """The claims of this replica's jobs as last written, by job, each with the want it was granted for:
         to be told again should the store lose them."""
+        self.restored_at = -math.inf
+        """When this replica last put back what the store had forgotten."""
         self._pause = (-math.inf, -math.inf)
         """The last time in which this process stood still: from, until."""
         self._untold: Counter[str] = Counter()
@@ -119,8 +123,7 @@ class Jobs:
         self._send.send_nowait((event, self._clock() - event.age))
 
     def paused(self, since: float, now: float) -> None:
-        """This process stood still until now, or the store had forgotten its jobs: what they tell now may be
-        what was done to them."""
+        """This process stood still until now."""
         self._pause = since, now
 
     def just_paused(self, now: float) -> bool:
@@ -187,7 +190,9 @@ class Jobs:
                 case _:  # it left, exited, was declined, not assigned or not confirmed
                     closed_before = 0.0 < claim.closed_at < self._pause[0]
                     after_pause = self.just_paused(now) and not closed_before
-                    end = how_it_ended(claim, event, told_at, after_pause=after_pause)
+                    # The leader may have put out whom the store had forgotten.
+                    put_out = event.detail == "PARTICIPANT_REMOVED" and now < self.restored_at + AFTER_RESTORE
+                    end = how_it_ended(claim, event, told_at, after_pause=after_pause or put_out)
                     await self.end(claim, end, now, told_at=told_at)
                     done = True
             if done:
