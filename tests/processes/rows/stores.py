@@ -115,6 +115,27 @@ async def cut_off(outcome: Outcome) -> None:
             _count_the_asked(outcome, asked, await here.witnesses())
 
 
+@row("flushall-unheard", "FLUSHALL while one replica's way to Redis hangs for 4 s", n=4)
+async def flushed_unheard(outcome: Outcome) -> None:
+    """The others lead before it can put back what it knows: its agents answer, and are left alone."""
+    setup = Setup(replicas=3, slots=4, redis=True, proxied=frozenset({"redis"}))
+    async with stage(setup, outcome) as here:
+        rooms = await here.serve(6)
+        assert here.redis is not None
+        for number in range(outcome.n):
+            before = here.agents_of(rooms)
+            victim = here.replicas[number % len(here.replicas)]
+            link = here.links[victim.number, "redis"]
+            async with here.pause(here.rooms_of(victim, rooms)):
+                await link.hang()
+                here.redis.call("FLUSHALL")
+                await asyncio.sleep(4)
+                await link.heal()
+            await asyncio.sleep(10)
+            await here.calm(rooms)
+            here.must_be_uncut(rooms, before)
+
+
 def _count_the_asked(outcome: Outcome, before: dict[str, float], after: dict[str, float]) -> None:
     """Where nobody lapsed, nobody was asked, and the row shows nothing."""
     said = {answer: after[answer] - before[answer] for answer in after}
