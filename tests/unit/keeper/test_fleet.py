@@ -29,7 +29,13 @@ class Beats:
         self.fleet = Fleet("me", "host", workers, self.clock)
 
     def beat(
-        self, *, leader: str = "me", epoch: int = 1, took: float = 0.01, other_at: float | None = None
+        self,
+        *,
+        leader: str = "me",
+        epoch: int = 1,
+        took: float = 0.01,
+        other_at: float | None = None,
+        generation: str = "g",
     ) -> None:
         """`other_at`: when another replica beat last."""
         sent = self.clock.now
@@ -39,7 +45,8 @@ class Beats:
             others = [Replica(id="other", host="h", agent="a", capacity=Capacity(slots=1), beat_at=other_at)]
         self.fleet.told_all(sent)
         self.fleet.take(
-            Pulse(now=self.clock.now, generation="g", leader=leader, epoch=epoch, replicas=others), sent
+            Pulse(now=self.clock.now, generation=generation, leader=leader, epoch=epoch, replicas=others),
+            sent,
         )
 
     def leads(self) -> bool:
@@ -95,3 +102,32 @@ def test_a_replica_that_is_back_has_news() -> None:
         beats.wait(0.5)
         beats.beat(other_at=beats.clock.now)
     assert not beats.fleet.silent("other")
+
+
+def test_after_a_gap_of_our_own_nobody_is_taken_for_lapsed_at_once() -> None:
+    """The store was away for the others as well: they have a lease's time to be heard."""
+    beats = Beats()
+    beats.beat(other_at=beats.clock.now)
+    heard = beats.clock.now
+    beats.wait(LEASE + 5.0)
+    beats.beat(other_at=heard)
+    assert beats.fleet.alive("other")
+    assert beats.fleet.silent("other"), "what it could not tell meanwhile is waited for"
+    for _ in range(round(LEASE / 0.5) + 1):
+        beats.wait(0.5)
+        beats.beat(other_at=heard)
+    assert not beats.fleet.alive("other")
+
+
+def test_a_store_that_forgot_is_forgetful_for_a_while() -> None:
+    """Not at a start: nobody has forgotten anything then."""
+    beats = Beats()
+    beats.beat()
+    assert not beats.fleet.forgetful
+    beats.wait(0.5)
+    beats.beat(generation="h")
+    assert beats.fleet.forgetful
+    for _ in range(30):
+        beats.wait(0.5)
+        beats.beat(generation="h")
+    assert not beats.fleet.forgetful
