@@ -13,12 +13,12 @@ import shutil
 import signal
 import socket
 import subprocess
-import tempfile
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from gateway.errors import StartupError
+from pool.folders import OwnFolder
 
 BINARY = "livekit-server"
 VERSION = "v1.13.5"
@@ -43,11 +43,12 @@ def livekit_server(*, key: str, secret: str, webhook_url: str) -> Iterator[str]:
     binary = shutil.which(BINARY)
     if binary is None:
         raise StartupError(HOW_TO_GET_IT)
-    with tempfile.TemporaryDirectory(prefix="roomkeeper-livekit-") as folder:
+    folder = OwnFolder("livekit")
+    try:
         port = free_port(socket.SOCK_STREAM, USUAL_PORT)
-        config = Path(folder) / "livekit.yaml"
+        config = folder.path / "livekit.yaml"
         config.write_text(json.dumps(_config(port, key, secret, webhook_url)))  # JSON is YAML too
-        log = Path(folder) / "livekit.log"
+        log = folder.path / "livekit.log"
         with log.open("wb") as out:
             process = subprocess.Popen(  # noqa: S603  (found on PATH, with our own configuration)
                 [binary, "--config", str(config)],
@@ -62,6 +63,8 @@ def livekit_server(*, key: str, secret: str, webhook_url: str) -> Iterator[str]:
             yield f"ws://127.0.0.1:{port}"
         finally:
             _stop(process)
+    finally:
+        folder.close()
 
 
 def free_port(kind: socket.SocketKind, wanted: int = 0) -> int:

@@ -6,15 +6,13 @@ Not over logging, which user code may reconfigure. The worker's side; the job pr
 from __future__ import annotations
 
 import asyncio
-import shutil
-import tempfile
 from collections.abc import Callable
-from pathlib import Path
 from typing import cast
 
 import msgspec
 import structlog
 
+from pool.folders import OwnFolder
 from pool.ports import JobEventKind
 
 log = structlog.get_logger(__name__)
@@ -83,12 +81,12 @@ class ReportServer:
     def __init__(self, *, heard: Callable[[Wire, Report], None], lost: Callable[[Wire], None]) -> None:
         self._heard = heard
         self._lost = lost
-        self._directory = Path(tempfile.mkdtemp(prefix="roomkeeper-"))
+        self._folder = OwnFolder("jobs")
         self._server: asyncio.Server | None = None
 
     @property
     def path(self) -> str:
-        return str(self._directory / "jobs.sock")
+        return str(self._folder.path / "jobs.sock")
 
     async def start(self) -> None:
         loop = asyncio.get_running_loop()
@@ -98,4 +96,4 @@ class ReportServer:
         """Stop listening. A job process that still lives dies of it only when this process ends."""
         if self._server is not None:
             self._server.close()
-        shutil.rmtree(self._directory, ignore_errors=True)
+        self._folder.close()
