@@ -3,16 +3,13 @@
 local lease, leads, body, here = tonumber(ARGV[4]), ARGV[5] == '1', ARGV[6], ARGV[7]
 local expected, step = tonumber(ARGV[8]), tonumber(ARGV[9])
 
--- The server's clock was set. Whoever leads, or anybody where nobody does, says what the store's would show;
--- the others take nothing from what it shows now.
-local was_set = expected and math.abs(NOW - expected) > step
-if was_set then
+-- The server's clock was set. Whoever leads, or anybody where nobody does, says what the store's would show.
+if expected and math.abs(NOW - expected) > step then
   local last = redis.call('HMGET', P .. 'lead', 'replica', 'until')
   if not last[1] or last[1] == '' or last[1] == ME or tonumber(last[2]) < math.min(expected, NOW) then
     SHIFT, NOW = SHIFT + expected - NOW, expected
     redis.call('SET', P .. 'shift', digits(SHIFT))
     LEADER, LEAD_EPOCH = lead()
-    was_set = false
   end
 end
 
@@ -26,7 +23,7 @@ if id == '' then
   LEADER = ''
 end
 
-if leads and not was_set and (LEADER == '' or LEADER == ME) then
+if leads and (LEADER == '' or LEADER == ME) then
   if LEADER == '' then
     -- Also higher than any from before a wipe, which took the record of it along.
     LEADER, LEAD_EPOCH = ME, digits(math.max(tonumber(LEAD_EPOCH) + 1, NOW))
