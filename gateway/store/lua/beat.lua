@@ -3,13 +3,15 @@
 local lease, leads, body, here = tonumber(ARGV[4]), ARGV[5] == '1', ARGV[6], ARGV[7]
 local expected, step = tonumber(ARGV[8]), tonumber(ARGV[9])
 
--- The server's clock was set. Whoever leads, or anybody where nobody does, says what the store's would show.
+-- The server's clock was set. Whoever leads, or anybody where nobody does, says what the store's would show, and
+-- leads anew: while it was wrong nobody seemed to lead, and whoever wrote had nobody to tell.
 if expected and math.abs(NOW - expected) > step then
   local last = redis.call('HMGET', P .. 'lead', 'replica', 'until')
   if not last[1] or last[1] == '' or last[1] == ME or tonumber(last[2]) < math.min(expected, NOW) then
     SHIFT, NOW = SHIFT + expected - NOW, expected
     redis.call('SET', P .. 'shift', digits(SHIFT))
-    LEADER, LEAD_EPOCH = lead()
+    redis.call('HDEL', P .. 'lead', 'replica')
+    LEADER = ''
   end
 end
 

@@ -5,10 +5,9 @@
 local P = KEYS[1]
 local ME, EPOCH, GENERATION = ARGV[1], ARGV[2], ARGV[3]
 local TIME = redis.call('TIME')
-local SERVER = TIME[1] * 1000000 + TIME[2] -- microseconds: exact in a double until the year 2255
 -- The store's clock goes on when the server's is set: this is by how much they differ since then.
 local SHIFT = tonumber(redis.call('GET', P .. 'shift') or '0')
-local NOW = SERVER + SHIFT
+local NOW = TIME[1] * 1000000 + TIME[2] + SHIFT -- microseconds: exact in a double until the year 2255
 local DAY, MINUTE, INBOX = 86400, 60, 10000
 
 local function digits(number)
