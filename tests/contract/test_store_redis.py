@@ -316,8 +316,8 @@ def set_clock(server: RedisServer, seconds: int) -> None:
 
 @pytest.mark.parametrize("seconds", [600, -600])
 async def test_the_time_goes_on_when_the_servers_clock_is_set(server: RedisServer, seconds: int) -> None:
-    """The leader's next heartbeat says how late it is, and it leads anew: what was written while the clock was
-    wrong told nobody. No time comes twice."""
+    """The leader's next heartbeat says how late it is, and it leads anew: what was written while the clock
+    was wrong told nobody. No time comes twice."""
     async with opened(server) as store:
         before = await settled(store)
         fresh = await asked(store, want(at=store.clock()))
