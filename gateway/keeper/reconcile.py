@@ -215,12 +215,19 @@ class Reconciler:
         if self._fleet.alive(claim.replica) or self._just_told(claim):
             return True
         if all(p.identity != claim.identity for p in seen.participants):
-            return False
+            return self._may_return(claim, seen)
         answer = await self._livekit.answers(claim.room, claim.identity)
         word = "unknown" if isinstance(answer, Unknown) else "alive" if answer else "gone"
         self._metrics.witnesses.labels(word).inc()
         log.info("lapsed_replicas_agent_asked", room=claim.room, replica=claim.replica, answer=word)
         return answer
+
+    def _may_return(self, claim: Claim, seen: Seen) -> bool:
+        """Whether an agent that is not listed may be about to come back by itself: it belongs to the instance
+        before this one, so LiveKit has restarted, only just now (fact 80)."""
+        if seen.room is None or seen.room.sid == claim.sid or claim.stage is Stage.LEAVING:
+            return False
+        return self._clock() < seen.room.created_at + self._settings.return_timeout
 
     def _untold(self, claim: Claim) -> bool:
         """Whether the claim's job may have come further than the store knows."""
