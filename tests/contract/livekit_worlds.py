@@ -185,13 +185,20 @@ class RealWorld:
         client = rtc.Room()
         await client.connect(self._server.url, self._token(room, identity, agent))
         self._clients.append(RealClient(client))
+        if agent is not None:
+            await self._can_be_asked(room, identity)
         return self._clients[-1]
 
     async def join_as_process(self, room: str, identity: str, *, agent: str | None = None) -> Process:
         process = RealProcess(self._server.url, self._token(room, identity, agent))
         self._processes.append(process)
         await process.told("joined")
+        await self._can_be_asked(room, identity)
         return process
+
+    async def _can_be_asked(self, room: str, identity: str) -> None:
+        """The data channel opens a moment after "joined"; until then LiveKit answers PerformRpc with 500."""
+        await eventually(lambda: self.livekit.answers(room, identity), lambda answer: answer is True)
 
     def _token(self, room: str, identity: str, agent: str | None) -> str:
         token = (
