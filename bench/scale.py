@@ -2,7 +2,8 @@
 
 Each variant is a process of its own (three for `replicas3`): the webhook's route, the keeper, a store, and
 rooms that have their agent. This process is LiveKit: it sends the webhooks, 200 a second, of people who come
-and go in these rooms, and answers the API where it is asked over HTTP.
+and go in these rooms, and answers the API where it is asked over HTTP. The variants whose ratio matters run
+side by side, and take turns with the webhooks.
 """
 
 from __future__ import annotations
@@ -42,6 +43,8 @@ SETTLE = 15.0
 """Seconds before that: a gateway that has just begun compares everything once."""
 FIRST_SWEEP = 75.0
 """The same where a new leader's first look at each room, within a minute, would show."""
+TURNS = 5
+"""In so many pieces, by turns, variants that run side by side are measured."""
 START_TIMEOUT = 60.0
 REPOSITORY = Path(__file__).parents[1]
 
@@ -60,13 +63,12 @@ class Variant:
     rate: int = RATE
     uvicorn: bool = False
     """Webhooks come over HTTP where they would not otherwise."""
-    strangers: bool = False
-    """The webhooks are about other rooms, which nobody wants anything for."""
+    bare: bool = False
+    """Webhooks are answered unread, and that is all: what the machine charges for being woken."""
 
     @property
     def settle(self) -> float:
-        compared = self.name.startswith(("rooms", "floor"))
-        return FIRST_SWEEP if self.rooms >= 10_000 or (compared and self.rooms > 100) else SETTLE
+        return FIRST_SWEEP if self.rooms >= 10_000 else SETTLE
 
     @property
     def piped(self) -> bool:
@@ -82,12 +84,14 @@ class Variant:
         return Site(rooms=self.rooms, replicas=self.ids, source=self.source, foreign=self.foreign)
 
 
-VARIANTS = (
-    Variant(name="floor_1000", rooms=1000, strangers=True),
+SIDE_BY_SIDE = (
+    Variant(name="bare", rooms=0, bare=True),
     Variant(name="rooms_100", rooms=100),
     Variant(name="rooms_1000", rooms=1000),
     Variant(name="rooms_10000", rooms=10_000),
-    Variant(name="webhooks_floor_1000", rooms=1000, uvicorn=True, strangers=True),
+)
+"""The growth that is promised, and what of it is the machine's: a minute later it may cost half as much."""
+ONE_BY_ONE = (
     Variant(name="webhooks_1000", rooms=1000, uvicorn=True),
     Variant(name="passes_100", rooms=100, source=Source.POLICY),
     Variant(name="passes_1000", rooms=1000, source=Source.POLICY),
@@ -105,8 +109,11 @@ VARIANTS = (
 
 
 async def run(n: int = N, only: Sequence[str] = ()) -> tuple[Sequence[Row], Sequence[str]]:
-    rows = [await _measured(v, n) for v in VARIANTS if not only or v.name in only]
-    first = f"{n} s each, {SETTLE:g} s after its start; {FIRST_SWEEP:g} s with 10,000 rooms, rooms_*, floor_*"
+    rows: list[Row] = []
+    for group in [SIDE_BY_SIDE, *((variant,) for variant in ONE_BY_ONE)]:
+        if wanted := [v for v in group if not only or v.name in only]:
+            rows += await _measured(wanted, n)
+    first = f"{n} s each, {SETTLE:g} s after its start; {FIRST_SWEEP:g} s with 10,000 rooms, bare, rooms_*"
     return rows, [first, *NOTES]
 
 
@@ -116,8 +123,9 @@ NOTES = [
     "cpu_ms_per_event: CPU time of the gateway's process (of all three, for replicas3) over its webhooks: the"
     " wake-up for each, signature, keeper, store, resync, heartbeat, and the fakes in its process: the memory"
     " store, and LiveKit's answers (but for http); the sender of the webhooks is another process",
-    "floor: webhooks for rooms that nobody wants anything for. Webhooks come through a pipe with rooms,"
-    " passes, foreign and floor, and over HTTP (uvicorn) with all others",
+    f"bare and rooms_* run side by side, each measured in {TURNS} pieces by turns. bare: the same process"
+    " without a gateway in it, which answers what it did not read. Webhooks come through a pipe with bare,"
+    " rooms, passes and foreign, and over HTTP (uvicorn) with all others",
     "idle_cpu_ms_per_s: the same process before, without any webhook",
     "rooms, webhooks, http, sqlite, redis: wants that were asked for; passes: wants by the room's name, which"
     " a join renews, so that every webhook makes the keeper look; foreign: agents of other people's workers",
@@ -125,39 +133,60 @@ NOTES = [
 ]
 
 
-async def _measured(variant: Variant, seconds: float) -> Row:
+async def _measured(variants: Sequence[Variant], seconds: float) -> list[Row]:
+    """The variants side by side: `seconds` of webhooks for each."""
+    turns = TURNS if len(variants) > 1 else 1
     async with contextlib.AsyncExitStack() as stack:
-        gateways = await _start(variant, stack)
-        await asyncio.sleep(variant.settle)
-        await gateways.begin()
+        measured = [Measured(v, await _start(v, stack)) for v in variants]
+        await asyncio.sleep(max(v.settle for v in variants))
+        for each in measured:
+            await each.gateways.begin()
         await asyncio.sleep(seconds / 4)
-        idle = await gateways.figures()
-        await gateways.begin()
-        sent, lost = await gateways.send(seconds)
-        found = await gateways.figures()
-    return _row(variant, idle, found, sent, lost)
+        for each in measured:
+            each.idle = await each.gateways.figures()
+        for _ in range(turns):
+            for each in measured:
+                await each.turn(seconds / turns)
+    return [each.row() for each in measured]
 
 
-def _row(
-    variant: Variant, idle: list[dict[str, float]], found: list[dict[str, float]], sent: int, lost: int
-) -> Row:
-    def total(name: str) -> float:
-        return sum(each[name] for each in found)
+class Measured:
+    """A variant's gateways, and what was found of them."""
 
-    return {
-        "variant": variant.name,
-        "n": sent,
-        "lost": lost,
-        "rooms": variant.rooms,
-        "cpu_ms_per_event": round(1000 * total("cpu_s") / max(1, sent), 3),
-        "idle_cpu_ms_per_s": round(1000 * sum(each["cpu_s"] / each["wall_s"] for each in idle), 1),
-        "loop_lag_p99_ms": round(max(each["lag_p99_ms"] for each in found), 1),
-        "loop_lag_max_ms": round(max(each["lag_max_ms"] for each in found), 1),
-        "rss_mb": round(total("rss_mb")),
-        "resync_s": round(total("resyncs_s") / max(1.0, total("resyncs")), 3),
-        "passes": round(total("passes")),
-        "livekit_calls": round(total("calls")),
-    }
+    def __init__(self, variant: Variant, gateways: Gateways) -> None:
+        self.gateways = gateways
+        self.idle: list[dict[str, float]] = []
+        self._variant = variant
+        self._found: list[dict[str, float]] = []
+        self._last: list[dict[str, float]] = []
+        self._sent = self._lost = 0
+
+    async def turn(self, seconds: float) -> None:
+        await self.gateways.begin()
+        sent, lost = await self.gateways.send(seconds)
+        self._last = await self.gateways.figures()
+        self._found += self._last
+        self._sent += sent
+        self._lost += lost
+
+    def row(self) -> Row:
+        return {
+            "variant": self._variant.name,
+            "n": self._sent,
+            "lost": self._lost,
+            "rooms": self._variant.rooms,
+            "cpu_ms_per_event": round(1000 * self._total("cpu_s") / max(1, self._sent), 3),
+            "idle_cpu_ms_per_s": round(1000 * sum(each["cpu_s"] / each["wall_s"] for each in self.idle), 1),
+            "loop_lag_p99_ms": round(max(each["lag_p99_ms"] for each in self._found), 1),
+            "loop_lag_max_ms": round(max(each["lag_max_ms"] for each in self._found), 1),
+            "rss_mb": round(sum(each["rss_mb"] for each in self._last)),
+            "resync_s": round(self._total("resyncs_s") / max(1.0, self._total("resyncs")), 3),
+            "passes": round(self._total("passes")),
+            "livekit_calls": round(self._total("calls")),
+        }
+
+    def _total(self, name: str) -> float:
+        return sum(each[name] for each in self._found)
 
 
 Pipe = tuple[asyncio.StreamReader, asyncio.StreamWriter]
@@ -179,6 +208,7 @@ class Gateways:
         self._session = session
         self._visitors = visitors
         self._pipe = pipe
+        self._moves = _moves(variant.site)
         self._answers = asyncio.Lock()
 
     async def begin(self) -> None:
@@ -196,14 +226,13 @@ class Gateways:
     async def send(self, seconds: float) -> tuple[int, int]:
         """Webhooks at a steady pace, whatever the answers take: how many, and how many got no 200."""
         count = int(seconds * self._variant.rate)
-        moves = _moves(self._variant.site, "other" if self._variant.strangers else "")
         began = time.monotonic()
         async with asyncio.TaskGroup() as tasks:
             answers = []
             for number in range(count):
                 await asyncio.sleep(began + number / self._variant.rate - time.monotonic())
                 url = self._urls[number % len(self._urls)]
-                answers.append(tasks.create_task(self._post(url, next(moves))))
+                answers.append(tasks.create_task(self._post(url, next(self._moves))))
         return count, sum(not answer.result() for answer in answers)
 
     async def _post(self, url: str, move: tuple[str, str, str]) -> bool:
@@ -224,7 +253,7 @@ class Gateways:
             return False
 
 
-def _moves(site: Site, prefix: str) -> Iterator[tuple[str, str, str]]:
+def _moves(site: Site) -> Iterator[tuple[str, str, str]]:
     """Somebody joins a room, or leaves one that they joined a while ago; a seeded choice of rooms."""
     rng = random.Random(1)
     visiting: list[tuple[str, str]] = []
@@ -233,7 +262,7 @@ def _moves(site: Site, prefix: str) -> Iterator[tuple[str, str, str]]:
             room, identity = visiting.pop(rng.randrange(len(visiting)))
             yield "participant_left", room, identity
         else:
-            room, identity = prefix + site.name(rng.randrange(site.rooms)), f"visitor-{number}"
+            room, identity = site.name(rng.randrange(max(1, site.rooms))), f"visitor-{number}"
             visiting.append((room, identity))
             yield "participant_joined", room, identity
 
@@ -271,6 +300,7 @@ async def _start(variant: Variant, stack: contextlib.AsyncExitStack) -> Gateways
             node_id=node,
             fill=first,
             pipe=path,
+            bare=variant.bare,
         )
         await stack.enter_async_context(_process(config))
         await _ready(session, port)

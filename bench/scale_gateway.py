@@ -16,7 +16,7 @@ import logging
 import socket
 import sys
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -30,7 +30,7 @@ from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Mount, Route, Router
-from starlette.types import Message
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from bench.events import KEY, PATH, SECRET
 from bench.figures import percentile
@@ -70,6 +70,8 @@ class Config(msgspec.Struct, kw_only=True):
     """A Unix socket through which webhooks come, instead of HTTP."""
     node_id: str = ""
     """LiveKit's node, when it is another process."""
+    bare: bool = False
+    """No gateway at all: webhooks are answered unread."""
 
     def site(self) -> Site:
         return Site(
@@ -180,7 +182,24 @@ async def main(config: Config) -> None:
         if config.pipe:
             server = await asyncio.start_unix_server(functools.partial(_take, webhook), config.pipe)
             stack.callback(server.close)
-        await _serve(config.port, _app(webhook, keeper, figures))
+        control = _control(figures, lambda: [h.why for h in keeper.reports.health() if not h.ok])
+        await _serve(config.port, Router([Exactly(PATH, webhook), Mount("/", app=control)]))
+        tasks.cancel_scope.cancel()
+
+
+async def bare(config: Config) -> None:
+    figures = Figures(Metrics())
+    gc.collect()
+    gc.freeze()
+
+    async def answer(_scope: Scope, receive: Receive, send: Send) -> None:
+        await receive()
+        await send({"type": "http.response.start", "status": 200})
+
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(figures.watch_lag, name="lag")
+        async with await asyncio.start_unix_server(functools.partial(_take, answer), config.pipe):
+            await _serve(config.port, _control(figures, list))
         tasks.cancel_scope.cancel()
 
 
@@ -213,7 +232,7 @@ async def _client(url: str, calls: Histogram) -> AsyncIterator[LiveKit]:
         yield livekit
 
 
-async def _take(webhook: Webhook, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+async def _take(webhook: ASGIApp, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
     """Webhooks as their Authorization header and their body, a line each; answered with their status."""
 
     async def answer(message: Message) -> None:
@@ -230,9 +249,9 @@ async def _take(webhook: Webhook, reader: asyncio.StreamReader, writer: asyncio.
         await webhook({"type": "http", "method": "POST", "headers": headers}, receive, answer)
 
 
-def _app(webhook: Webhook, keeper: Keeper, figures: Figures) -> Router:
+def _control(figures: Figures, faults: Callable[[], list[str]]) -> Starlette:
     async def ready(_: Request) -> Response:
-        return JSONResponse([h.why for h in keeper.reports.health() if not h.ok])
+        return JSONResponse(faults())
 
     async def begin(_: Request) -> Response:
         figures.begin()
@@ -241,17 +260,16 @@ def _app(webhook: Webhook, keeper: Keeper, figures: Figures) -> Router:
     async def told(_: Request) -> Response:
         return JSONResponse(figures.told())
 
-    control = Starlette(
+    return Starlette(
         routes=[
             Route("/readyz", ready),
             Route("/begin", begin, methods=["POST"]),
             Route("/figures", told),
         ]
     )
-    return Router([Exactly(PATH, webhook), Mount("/", app=control)])
 
 
-async def _serve(port: int, app: Router) -> None:
+async def _serve(port: int, app: ASGIApp) -> None:
     """As the gateway does, until told to end."""
     signals = Signals()
     listener = socket.create_server(("127.0.0.1", port), backlog=2048)
@@ -262,4 +280,5 @@ async def _serve(port: int, app: Router) -> None:
 if __name__ == "__main__":
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.WARNING))
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        runner.run(main(msgspec.json.decode(sys.argv[1], type=Config)))
+        given = msgspec.json.decode(sys.argv[1], type=Config)
+        runner.run(bare(given) if given.bare else main(given))

@@ -5,6 +5,7 @@ its memory, and once in a while. Ends jobs whose room was given to another; tell
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import replace
 
 import anyio
@@ -35,9 +36,12 @@ class Audit:
         workers: Workers,
         jobs: Jobs,
         wants: Wants,
+        show: Callable[[str], None],
         metrics: Metrics,
         clock: Clock,
     ) -> None:
+        """`show(room)`: the leader should look at it."""
+        self._show = show
         self._store = store
         self._fleet = fleet
         self._workers = workers
@@ -157,6 +161,8 @@ class Audit:
                 log.warning("job_cut", livekit_job=job_id, why="its claim is gone")
                 self._metrics.jobs_cut.labels("unclaimed").inc()
                 self._workers.end(job_id, kill=True)
+                if job_id in self._jobs.held:  # what is left of it in the room is a ghost for 20 s (fact 12)
+                    self._show(self._jobs.held[job_id][0].room)
 
     async def _unclaimed(self, job_id: str) -> bool:
         try:

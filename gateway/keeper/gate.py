@@ -16,7 +16,7 @@ from gateway.keeper.admission import Admission
 from gateway.keeper.asks import Asks
 from gateway.keeper.fleet import Fleet
 from gateway.keeper.jobs import Jobs
-from gateway.keeper.model import Ask, Claim, Source, Stage, Want
+from gateway.keeper.model import Ask, Claim, Source, Stage, State, Want
 from gateway.keeper.ports import Clock, Store, StoreUnavailable
 from gateway.metrics import Metrics
 from pool.ports import Offer, Verdict
@@ -118,6 +118,8 @@ class ClaimGate:
             word = "adopted"
         if want is None or want.state.ended or want.agent != offer.agent or want.room != offer.room:
             return "no_want", Verdict.REFUSED
+        if word == "adopted" and want.state is State.JOINED:
+            return "duplicate", Verdict.REFUSED  # its agent's claim is lost with the store's memory, and not back
         holder = await self._store.claim(self._new_claim(offer, want))
         if holder is None:
             return "stale", Verdict.REFUSED

@@ -193,7 +193,8 @@ class Jobs:
                     # The leader may have put out whom the store had forgotten.
                     put_out = event.detail == "PARTICIPANT_REMOVED" and now < self.restored_at + AFTER_RESTORE
                     end = how_it_ended(claim, event, told_at, after_pause=after_pause or put_out)
-                    await self.end(claim, end, now, told_at=told_at)
+                    with_its_room = event.kind is JobEventKind.LEFT and event.detail in _ROOM_ENDED
+                    await self.end(claim, end, now, told_at=told_at, with_its_room=with_its_room)
                     done = True
             if done:
                 break
@@ -234,9 +235,11 @@ class Jobs:
         now: float,
         *,
         told_at: float | None = None,
+        with_its_room: bool = False,
         epoch: int | None = None,
     ) -> None:
-        """The claim's job is out of the room: release the claim, and settle what its want does now."""
+        """The claim's job is out of the room: release the claim, and settle what its want does now.
+        `with_its_room`: it was there until that instance of the room ended."""
         if told_at is not None and not claim.closed_at:
             claim = replace(claim, closed_at=told_at)
         log.info("agent_out", room=claim.room, agent=claim.agent, job=claim.want_id, end=end.value)
@@ -248,6 +251,8 @@ class Jobs:
             if want.settled_job == claim.job_id:
                 break  # the answer was lost
             after = replace(self.settle(want, claim, end, now), settled_job=claim.job_id)
+            if with_its_room and told_at is not None and want.sid == claim.sid:
+                after = replace(after, seen_at=max(want.seen_at, told_at))
             if await self._wants.write(after, was=want, epoch=epoch):
                 if after.state is State.REPLACING and end not in {End.LOST, End.ENDED}:
                     self._metrics.agents_replaced.labels(end.value).inc()

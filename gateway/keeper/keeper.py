@@ -103,7 +103,7 @@ class Keeper:
         self._asks = Asks(store, wants, admission, self._wake, metrics, clock, leads=self._leads)
         self._jobs = Jobs(store, wants, admission, self._wake, metrics, clock, next_beat=fleet.next_beat)
         self._gate = ClaimGate(store, fleet, self._asks, self._jobs, admission, self._wake, metrics, clock)
-        self._audit = Audit(store, fleet, workers, self._jobs, wants, metrics, clock)
+        self._audit = Audit(store, fleet, workers, self._jobs, wants, self._show, metrics, clock)
         self._memory = memory = Memory(clock)
         reconciler = Reconciler(
             store=store,
@@ -198,6 +198,13 @@ class Keeper:
         this replica itself."""
         if self._leads():
             self._queue.add(room)
+
+    def _show(self, room: str) -> None:
+        """Something about the room has changed, and nothing is written of it: the leader should look."""
+        if self._leads():
+            self._queue.add(room)
+        else:
+            self._post.send(LEADER, Look(room))
 
     def _take_note(self, note: Note) -> None:
         """Another replica, or the store on its behalf, tells something."""
@@ -364,8 +371,8 @@ class Keeper:
         self._audit.cut_if_unsure(event)
         self._jobs.tell(event)
         held = self._jobs.held.get(event.job_id)
-        if event.kind is JobEventKind.RECONNECTING and held is not None and not self._leads():
-            self._post.send(LEADER, Look(held[0].room))  # nothing is written of it that would tell the leader
+        if event.kind is JobEventKind.RECONNECTING and held is not None:
+            self._show(held[0].room)
 
     def on_capacity(self, capacity: Capacity) -> None:
         for state, value in (

@@ -77,14 +77,15 @@ def _other_room(s: Situation, room: Room | None, rules: KeeperSettings) -> Plan:
             # The room is made with the dispatch, not before: while the want waits it would run out (fact 8).
             return _claimed(s, s.claim, rules) if s.claim is not None else call(s, rules, [])
         return finish(want, "the room has ended", s.now)
-    if s.asked_since_seen:  # the ask meant the room as it is now, not the one that ended unseen
-        return Plan(want=replace(want, sid="", node=""), due=s.now)
     if s.claim is not None and s.runs and s.claim.stage in _IN_ROOM and s.claim.want_id == want.id:
         # It would have told that it was put out with its room (fact 15): LiveKit restarted, whatever the
         # workers know of that yet.
         if room is not None and any(p.identity == s.claim.identity for p in s.seen.participants):
             return Plan(want=replace(want, sid=room.sid, node=s.node), due=s.now)
         return _await_return(s)
+    if s.asked_since_seen and (room is not None or want.source is Source.REQUEST):
+        # The ask meant the room as it is now, not the one that ended unseen.
+        return Plan(want=replace(want, sid="", node=""), due=s.now)
     if not s.node:
         # Without a registration nothing tells a restart of LiveKit from a room's end (I3).
         return _await_return(s)

@@ -143,6 +143,7 @@ class Reconciler:
         await self._livekit.create_room(room.name, empty_timeout=age + self._settings.empty_timeout)
 
     async def _observe(self, name: str) -> Seen | Unknown:
+        began = self._clock()
         rooms = await self._livekit.rooms([name])  # ListDispatch would cost 3 s for a missing room (fact 19)
         if isinstance(rooms, Unknown):
             return rooms
@@ -150,7 +151,7 @@ class Reconciler:
         participants = await self._livekit.participants(name) if room is not None else []
         if isinstance(participants, Unknown):
             return participants
-        seen = Seen(room=room, participants=participants, at=self._clock())
+        seen = Seen(room=room, participants=participants, at=began)
         self._memory.note(name, seen)
         return seen
 

@@ -107,7 +107,8 @@ class Wants:
         return [want for books in (self._ended, self._living) for want, _ in books.values()]
 
     def ended(self, want_id: str) -> bool:
-        """Whether the want is known to have ended lately: what was read of it before is out of date."""
+        """Whether the want is known to have ended lately: what was read of it before is out of date. An end is
+        for good, unless the store lost it and somebody asked for what lives there again."""
         return want_id in self._ended
 
     def note(self, want: Want) -> None:
@@ -116,8 +117,9 @@ class Wants:
         It may be out of date already, when it was read and not written: whoever wrote the later one has the
         room looked at, and the pass notes it again.
         """
-        if want.id in self._ended:  # an end is for good; this was read before it
-            want = self._ended.pop(want.id)[0]
+        ended = self._ended.pop(want.id, None)
+        if ended is not None and ended[0].asked_at >= want.asked_at:
+            want = ended[0]  # this was read before it ended
         if want.state.ended:
             self._forget(want.id)
             self._ended[want.id] = want, self._clock()
@@ -147,7 +149,7 @@ class Wants:
         rooms = []
         for want in stored:
             known, at = self._living.get(want.id, (None, 0.0))
-            if known != want and at < began and want.id not in self._ended:
+            if known != want and at < began:
                 self.note(want)
                 rooms.append(want.room)
         return rooms
