@@ -119,7 +119,7 @@ class ClaimGate:
         if want is None or want.state.ended or want.agent != offer.agent or want.room != offer.room:
             return "no_want", Verdict.REFUSED
         if word == "adopted" and want.state is State.JOINED:
-            return "duplicate", Verdict.REFUSED  # its agent's claim is lost with the store's memory, and not back
+            return "duplicate", Verdict.REFUSED  # the store lost its agent's claim, which is not back yet
         holder = await self._store.claim(self._new_claim(offer, want))
         if holder is None:
             return "stale", Verdict.REFUSED

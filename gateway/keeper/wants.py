@@ -107,8 +107,8 @@ class Wants:
         return [want for books in (self._ended, self._living) for want, _ in books.values()]
 
     def ended(self, want_id: str) -> bool:
-        """Whether the want is known to have ended lately: what was read of it before is out of date. An end is
-        for good, unless the store lost it and somebody asked for what lives there again."""
+        """Whether the want is known to have ended lately: what was read of it before is out of date. An end
+        is for good, unless the store lost it and somebody asked again."""
         return want_id in self._ended
 
     def note(self, want: Want) -> None:
