@@ -121,6 +121,9 @@ class SteadyPool:
     def end(self, job_id: str, *, kill: bool = False) -> None:
         raise RuntimeError(f"{job_id} was ended: in these rooms nothing is wrong")
 
+    def pause(self, paused: bool) -> None:
+        """LiveKit offers it nothing."""
+
 
 class Visitors:
     """Moves people in a fake LiveKit as the webhooks tell of them."""

@@ -33,7 +33,7 @@ def load_of(capacity: Capacity) -> float:
     livekit-server has long heard of it, and a job that comes earlier waits for its process.
     """
     taken = capacity.running + capacity.starting
-    if capacity.draining or taken >= capacity.slots:
+    if capacity.draining or capacity.paused or taken >= capacity.slots:
         return 1.0
     return _BUSIEST * taken / capacity.slots + _JUST_ABOVE
 
@@ -55,6 +55,7 @@ class Slots:
         self._answering: set[str] = set()
         self._node_id = ""
         self._draining = False
+        self._paused = False
         self._setup_failures = 0
         self._held = False
         self._push = asyncio.Event()
@@ -84,6 +85,11 @@ class Slots:
     def drain(self) -> None:
         self._draining = True
         self.changed()
+
+    def pause(self, paused: bool) -> None:
+        if paused is not self._paused:
+            self._paused = paused
+            self.changed()
 
     @property
     def draining(self) -> bool:
@@ -130,6 +136,7 @@ class Slots:
             warm=compat.warm(pool),
             node_id=self._node_id,
             draining=self._draining,
+            paused=self._paused,
         )
 
     def load(self) -> float:

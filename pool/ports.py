@@ -113,6 +113,8 @@ class Capacity:
     """LiveKit's node id of the present registration; "" while not registered. New at every start of the
     server (fact 84)."""
     draining: bool = False
+    paused: bool = False
+    """Nobody could answer for what is offered (`Workers.pause`)."""
 
     @property
     def registered(self) -> bool:
@@ -120,8 +122,8 @@ class Capacity:
 
     @property
     def free(self) -> int:
-        """Jobs that can be accepted right now: 0 while unregistered, draining or cold (fact 63)."""
-        if not self.registered or self.draining:
+        """Jobs that can be accepted right now: 0 while unregistered, draining, paused or cold (fact 63)."""
+        if not self.registered or self.draining or self.paused:
             return 0
         return max(0, min(self.slots - self.running, self.warm) - self.starting)
 
@@ -157,3 +159,7 @@ class Workers(Protocol):
         Gracefully (LiveKit's own shutdown: callbacks run) or, with `kill`, by SIGKILL. A job that is
         accepted and not launched yet is ended as soon as it is launched (fact 53). Unknown ids are ignored.
         """
+
+    def pause(self, paused: bool) -> None:
+        """Report full to LiveKit for as long as the gate cannot answer: it asks other workers at once then,
+        and not first this one. What runs goes on. Repeatable."""

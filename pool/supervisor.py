@@ -103,6 +103,9 @@ class Pool:
     def end(self, job_id: str, *, kill: bool = False) -> None:
         self._jobs.end(job_id, kill=kill)
 
+    def pause(self, paused: bool) -> None:
+        self._slots.pause(paused)
+
     # -- its life ------------------------------------------------------------------------------------------
 
     def load(self) -> None:

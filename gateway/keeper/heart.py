@@ -24,8 +24,9 @@ LIVEKIT_CHECK = 2.0
 
 class Heart:
     """Calls `gained(epoch)` when this replica becomes the leader, `lost()` when it is not any more,
-    `departed()` when another replica is gone, `emptied()` when the store has begun a new generation, and
-    `doubted()` when this replica may have been given up: it was stopped, or cut off.
+    `departed()` when another replica is gone, `emptied()` when the store has begun a new generation,
+    `doubted()` when this replica may have been given up: it was stopped, or cut off, and after each heartbeat
+    `cut_off(...)`, whether the store is out of reach.
     """
 
     def __init__(
@@ -41,6 +42,7 @@ class Heart:
         departed: Callable[[], None],
         emptied: Callable[[], Awaitable[None]],
         doubted: Callable[[], None],
+        cut_off: Callable[[bool], None],
     ) -> None:
         self._store = store
         self._livekit = livekit
@@ -48,7 +50,7 @@ class Heart:
         self._metrics = metrics
         self._clock = clock
         self._gained, self._lost, self._departed = gained, lost, departed
-        self._emptied, self._doubted = emptied, doubted
+        self._emptied, self._doubted, self._cut_off = emptied, doubted, cut_off
         self._early = anyio.Event()
         self._term = 0
         """Of our lead; 0 while we do not lead."""
@@ -83,6 +85,7 @@ class Heart:
                 if not self.fault:
                     log.error("store_unavailable", why=str(fault))
                 self.fault = str(fault)
+            self._cut_off(self._fleet.cut_off)
             self._mind_the_lead()
             await anyio.sleep(QUICKEST)
             with anyio.move_on_after(BEAT - QUICKEST):

@@ -158,6 +158,7 @@ class Keeper:
             departed=self._lead.departed,
             emptied=self._audit.restore,
             doubted=self._audit.hurry,
+            cut_off=workers.pause,
         )
         self.reports = Reports(
             store,

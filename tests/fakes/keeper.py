@@ -155,3 +155,6 @@ class FakeWorkers:
 
     def end(self, job_id: str, *, kill: bool = False) -> None:
         pass
+
+    def pause(self, paused: bool) -> None:
+        pass

@@ -42,6 +42,7 @@ class FakePool:
         self._warm = slots
         self._node_id = ""
         self._draining = False
+        self._paused = False
         self._dead = False
         self._severed = False
         self._gate: Gate
@@ -158,6 +159,7 @@ class FakePool:
             warm=self._warm,
             node_id=self._node_id,
             draining=self._draining,
+            paused=self._paused,
         )
 
     def runs(self, job_id: str) -> bool:
@@ -172,6 +174,11 @@ class FakePool:
 
     def end(self, job_id: str, *, kill: bool = False) -> None:
         self._supervise(partial(self._end_job, job_id, kill))
+
+    def pause(self, paused: bool) -> None:
+        if paused is not self._paused:
+            self._paused = paused
+            self._changed()
 
     def _end_job(self, job_id: str, kill: bool) -> None:
         job = self.jobs.get(job_id)
@@ -479,6 +486,6 @@ class FakePool:
         capacity = self.capacity()
         if self.registration is not None:
             used = capacity.running + capacity.starting
-            full = used >= self._slots or capacity.warm <= 0 or self._draining
+            full = used >= self._slots or capacity.warm <= 0 or self._draining or self._paused
             self.registration.load = 1.0 if full else used / self._slots * 0.35
         self._listener.on_capacity(capacity)

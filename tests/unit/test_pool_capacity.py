@@ -25,6 +25,13 @@ def test_a_draining_worker_is_full() -> None:
     assert load_of(Capacity(slots=3, warm=3, node_id="ND_1", draining=True)) == 1.0
 
 
+def test_a_paused_worker_is_full_and_has_nothing_free() -> None:
+    """Its gate could not answer."""
+    paused = Capacity(slots=3, warm=3, node_id="ND_1", paused=True)
+    assert load_of(paused) == 1.0
+    assert paused.free == 0
+
+
 def test_a_slot_that_gets_warm_is_open_for_livekit_and_not_free_for_the_keeper() -> None:
     """livekit-server hears of a freed slot before anybody who would dispatch into it (fact 52)."""
     capacity = Capacity(slots=3, running=2, warm=0, node_id="ND_1")

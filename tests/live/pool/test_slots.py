@@ -15,6 +15,8 @@ from tests.livekit_server import LiveKitServer
 
 pytestmark = [pytest.mark.anyio, pytest.mark.needs("livekit-server")]
 BEEPER = "tests.live.agents.beeper"
+PUSHED = 0.3
+"""Seconds within which LiveKit has heard of a change."""
 
 
 async def test_a_burst_fills_the_slots_exactly(livekit_server: LiveKitServer) -> None:
@@ -90,3 +92,19 @@ async def test_a_draining_pool_takes_nothing_and_waits_for_its_jobs(livekit_serv
         stage.pool.end(stage.keeper.job_in(room))
         assert await stage.pool.drain(5) == 0
         assert stage.keeper.job_in(late) == ""
+
+
+async def test_a_paused_pool_is_not_asked_and_takes_again_at_once(livekit_server: LiveKitServer) -> None:
+    """LiveKit hears of both within moments (fact 52); the call that runs goes on."""
+    async with running(livekit_server, BEEPER, slots=2) as stage:
+        room = await stage.dispatch()
+        await stage.keeper.event(room, Kind.OPEN)
+        stage.pool.pause(True)
+        await asyncio.sleep(PUSHED)
+        await stage.dispatch()
+        await asyncio.sleep(1)
+        assert len(stage.keeper.offers) == 1
+        assert stage.pool.runs(stage.keeper.job_in(room))
+        stage.pool.pause(False)
+        await asyncio.sleep(PUSHED)
+        await stage.keeper.event(await stage.dispatch(), Kind.OPEN)

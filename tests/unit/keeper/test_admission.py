@@ -32,6 +32,9 @@ class Workers:
     def end(self, job_id: str, *, kill: bool = False) -> None:
         raise AssertionError("the line ends no jobs")
 
+    def pause(self, paused: bool) -> None:
+        raise AssertionError("the line pauses nobody")
+
 
 def fleet(workers: Workers) -> Fleet:
     """A fleet of one."""

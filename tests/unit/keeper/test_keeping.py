@@ -332,6 +332,22 @@ async def test_a_want_is_refused_while_the_store_is_away_and_served_when_it_is_b
         await site.served()
 
 
+async def test_the_worker_reports_full_while_the_store_is_out_of_reach() -> None:
+    """From when others must take this replica for lapsed: LiveKit then asks their workers first."""
+    async with a_site() as site, site.running():
+        site.person()
+        await site.ask()
+        await site.served()
+        assert not site.pool.capacity().paused
+        site.store.away = True
+        await anyio.sleep(LEASE + 1)
+        assert site.pool.capacity().paused
+        site.store.away = False
+        await anyio.sleep(1)
+        assert not site.pool.capacity().paused
+        await site.served()
+
+
 async def test_an_invitation_becomes_a_want_when_its_person_joins() -> None:
     """An agent named in a token that we minted."""
     async with a_site() as site, site.running():
