@@ -78,19 +78,16 @@ def replaced(stored: Want | None, want: Want, was: Want) -> Want | None:
 def told_again(stored: Want, told: Want) -> Want | None:
     """A want that the store has, as it should be after a replica told what it knows of it (`Store.restore`):
     None to leave it. An end that was lost is made up for, unless somebody asked after it; of two copies that
-    live, the one that was changed later counts."""
+    live, the one that was changed later counts, and the later ask."""
     if stored.state.ended:
         return None
     if told.state.ended:
         return told if stored.asked_at <= told.asked_at else None
-    if (told.generation, told.since) <= (stored.generation, stored.since):
+    changed_later = (told.generation, told.since) > (stored.generation, stored.since)
+    if not changed_later and told.asked_at <= stored.asked_at:
         return None
-    asked_later = stored.asked_at > told.asked_at
-    return replace(
-        told,
-        asked_at=max(stored.asked_at, told.asked_at),
-        metadata=stored.metadata if asked_later else told.metadata,
-    )
+    asked = stored if stored.asked_at > told.asked_at else told
+    return replace(told if changed_later else stored, asked_at=asked.asked_at, metadata=asked.metadata)
 
 
 def tells_more(held: Claim | None, told: Claim) -> bool:

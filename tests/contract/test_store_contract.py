@@ -449,6 +449,8 @@ async def test_of_two_copies_of_a_want_the_later_one_is_restored(store: Store) -
     restarted = replace(later, generation=2)
     await store.restore([restarted], [])
     assert await store.living() == [replace(restarted, asked_at=NOW + 9, metadata="m")]
+    await store.restore([replace(later, asked_at=NOW + 12, metadata="n")], [])
+    assert await store.living() == [replace(restarted, asked_at=NOW + 12, metadata="n")]
 
 
 async def test_of_two_claims_the_later_one_is_restored(store: Store) -> None:

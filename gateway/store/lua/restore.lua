@@ -1,7 +1,7 @@
 -- Put back wants (their number is ARGV[4]) and claims that are missing; an end that was lost, too. Of two copies
--- of a living want the one that was changed later counts; of two wants the later one: it came after the other's
--- end, and whoever knows that want as ended puts that back. A claim takes the place of an older one: a failover
--- brought that back from a time before it was released, or went further.
+-- of a living want the one that was changed later counts, and the later ask; of two wants the later one: it came
+-- after the other's end, and whoever knows that want as ended puts that back. A claim takes the place of an older
+-- one: a failover brought that back from a time before it was released, or went further.
 local function later(want, stored)
   local body = cjson.decode(stored[3])
   if tonumber(want.generation) ~= body.generation then
@@ -37,6 +37,9 @@ for _ = 1, tonumber(ARGV[4]) do
     missing = later(want, stored)
     if tonumber(stored[2]) > tonumber(want.asked) then
       want.asked, want.metadata = stored[2], stored[4]
+    elseif not missing and tonumber(want.asked) > tonumber(stored[2]) then
+      redis.call('HSET', P .. 'want:' .. want.id, 'asked', want.asked, 'metadata', want.metadata)
+      look(want.room)
     end
   elseif not stored[1] then
     missing = want.alive ~= '1' or makes_way(want)
