@@ -293,12 +293,19 @@ class SqliteStore:
         return None if row is None else read_want(row)
 
     def _makes_way(self, want: Want) -> bool:
-        """Whether no want lives that was made after this one; an older one goes."""
+        """Whether this want may live: none was made after it, and none ended after the last ask for it. An
+        older one that lives goes."""
         living = self._living(want.room, want.agent)
-        if living is not None and living.created_at < want.created_at:
+        if living is None:
+            row = self._one(
+                "SELECT body FROM wants WHERE room = ? AND agent = ? ORDER BY changed_at DESC LIMIT 1",
+                *(want.room, want.agent),
+            )
+            return row is None or read_want(row).since <= want.asked_at
+        if living.created_at < want.created_at:
             self.db.execute("DELETE FROM wants WHERE id = ?", (living.id,))
             return True
-        return living is None
+        return False
 
     def _claim(self, job_id: str) -> Claim | None:
         row = self._one("SELECT body FROM claims WHERE job_id = ?", job_id)

@@ -480,6 +480,19 @@ async def test_a_later_want_takes_the_place_of_one_whose_end_was_lost(store: Sto
     assert await store.living() == [second], "an older one does not"
 
 
+async def test_a_want_is_not_restored_when_another_one_ended_after_it_was_asked_for(store: Store) -> None:
+    """Whoever tells it was out of touch, and the room was wanted anew meanwhile, and had its agent."""
+    now = store.clock()
+    ended = await asked(store, want("w2", at=now + 5))
+    finished = replace(ended, state=State.FINISHED, since=now + 20)
+    assert await store.update(finished, was=ended)
+    await store.restore([want("w1", at=now)], [])
+    assert await store.living() == []
+    asked_later = want("w0", at=now + 21)
+    await store.restore([asked_later], [])
+    assert await store.living() == [asked_later]
+
+
 async def test_of_two_copies_of_a_claim_its_replica_knows_the_right_one(store: Store) -> None:
     """An identity or a close reason that a failover lost changes no `since`."""
     wanted = await asked(store, want())

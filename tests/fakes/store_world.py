@@ -345,14 +345,17 @@ class World:
         return None if want is None or want.state.ended else want
 
     def _makes_way(self, want: Want) -> bool:
-        """Whether no want lives that was made after this one; an older one goes."""
-        living = self._living_of(want.room, want.agent)
-        if living is not None and living.created_at < want.created_at:
-            self._leave_line(living)
-            self._drop(self._living, living.id)
-            self._drop(self._wants, living.id)
+        """Whether this want may live: none was made after it, and none ended after the last ask for it. An
+        older one that lives goes."""
+        last = self._wants.get(self._of_room.get(want.room, {}).get(want.agent, ""))
+        if last is None or last.state.ended:
+            return last is None or last.since <= want.asked_at
+        if last.created_at < want.created_at:
+            self._leave_line(last)
+            self._drop(self._living, last.id)
+            self._drop(self._wants, last.id)
             return True
-        return living is None
+        return False
 
     def _put_want(self, want: Want) -> None:
         before = self._wants.get(want.id)

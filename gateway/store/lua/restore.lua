@@ -10,11 +10,13 @@ local function later(want, stored)
   return tonumber(want.since) > body.since
 end
 
--- Whether no want lives that was made after this one; an older one goes.
+-- Whether this want may live: none was made after it, and none ended after the last ask for it. An older one that
+-- lives goes.
 local function makes_way(want)
   local id = current(want.room, want.agent)
   if not id or not alive(id) then
-    return true
+    local ended = id and redis.call('ZSCORE', P .. 'ended', id)
+    return not ended or tonumber(ended) <= tonumber(want.asked)
   end
   if tonumber(redis.call('ZSCORE', P .. 'living', id)) >= tonumber(want.created) then
     return false
