@@ -81,7 +81,7 @@ class Metrics:
         self.slots = Gauge(
             "roomkeeper_slots",
             "Slots by state: running, starting, free, cold (can take no job now: no process is warm, the"
-            " worker is not registered, or it drains).",
+            " worker is not registered, it drains, or it is out of the store's reach).",
             ["state"],
             registry=r,
         )
@@ -142,7 +142,8 @@ class Metrics:
         )
         self.stale_writes = Counter(
             "roomkeeper_stale_writes_total",
-            "Writes that the store refused, since another replica had taken the lead meanwhile.",
+            "Passes that ended since this replica had lost the lead: the store refused a write, or it noticed"
+            " by itself.",
             registry=r,
         )
         self.jobs_cut = Counter(

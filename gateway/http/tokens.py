@@ -71,7 +71,7 @@ async def _minted(parts: Parts, body: wire.TokenRequest) -> dict[str, str]:
                 identity=asked.identity,
                 agent=agent,
                 metadata=metadata,
-                expires_at=parts.clock() + ttl,
+                expires_at=parts.keeper.now() + ttl,
             )
         )
     livekit = parts.settings.livekit

@@ -161,6 +161,8 @@ class Admission:
                 return "every worker is draining"
             if not fleet.registered:
                 return "no worker is registered with LiveKit"
+            if not fleet.slots:
+                return "no worker takes jobs just now"
             if ahead >= fleet.free - len(name.unconfirmed):
                 if fleet.busy >= fleet.slots:
                     return f"all {fleet.slots} slots are taken"

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import replace
 
 import anyio
@@ -137,7 +138,8 @@ class Audit:
         """Ask the store once more: after a pause it is there, and only our heartbeat is old."""
         async for job_id in self._lost:
             try:
-                await self._store.claim_of(job_id)
+                with suppress(RowUnreadable):  # the store answered
+                    await self._store.claim_of(job_id)
                 self.hurry()
             except StoreUnavailable:
                 why = "neither the store nor LiveKit is reachable"

@@ -43,7 +43,7 @@ class Strength:
 
     def with_worker(self, worker: Capacity) -> Strength:
         """Together with one more."""
-        takes = worker.registered and not worker.draining
+        takes = worker.registered and not worker.draining and not worker.paused
         return Strength(
             workers=self.workers + 1,
             slots=self.slots + (worker.slots if takes else 0),

@@ -120,6 +120,9 @@ class ClaimGate:
             return "no_want", Verdict.REFUSED
         if word == "adopted" and want.state is State.JOINED:
             return "duplicate", Verdict.REFUSED  # the store lost its agent's claim, which is not back yet
+        if want.settled_job and not want.dispatched_at:
+            # An agent of it has ended since this was sent: what is left of that one has to be put out first.
+            return "stale", Verdict.REFUSED
         holder = await self._store.claim(self._new_claim(offer, want))
         if holder is None:
             return "stale", Verdict.REFUSED

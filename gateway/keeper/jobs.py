@@ -209,7 +209,9 @@ class Jobs:
             claim = await self._store.claim_of(job_id)
             if claim is None:  # released by the leader, maybe with others: no event waits for them again
                 for gone in held - {known.job_id for known in await self._store.all_claims()}:
-                    self.held.pop(gone, None)
+                    with suppress(RowUnreadable):  # not listed, and not gone
+                        if await self._store.claim_of(gone) is None:
+                            self.held.pop(gone, None)
         return claim
 
     async def _advance(self, claim: Claim, was: Claim) -> bool:

@@ -317,6 +317,10 @@ class Keeper:
         self._closing = True
         self._wants.wake_watchers()
 
+    def now(self) -> float:
+        """Seconds since the epoch by the store's clock, on which an invitation ends."""
+        return self._clock()
+
     async def invite(self, invitation: Invitation) -> None:
         await self._store.invite(invitation)
         self._expect(invitation.room, invitation.expires_at)

@@ -62,6 +62,8 @@ class Lead:
         self._changed = anyio.Event()
         self._taken_up: int | None = None
         """The epoch of the lead that was taken up."""
+        self._doubts = 0
+        """How often the lead was lost, or what was told to us may have been."""
         self._due = 0.0
         """When to compare next."""
         self._departed = False
@@ -84,6 +86,7 @@ class Lead:
     def lost(self) -> None:
         """Nothing of what this replica kept in mind as the leader holds any more."""
         self._taken_up = None
+        self._doubts += 1
         self.store_fault = ""  # the heart tells of the store from now on
         self._queue.clear()
         self._admission.clear()
@@ -133,7 +136,7 @@ class Lead:
     async def _take_up(self, epoch: int) -> None:
         """Go on where the leader before this one stopped. What it left in order is left alone; whether
         LiveKit sees that so, too, the first comparison tells."""
-        now = self._clock()
+        now, doubts = self._clock(), self._doubts
         living = [want for want in await self._store.living() if not self._wants.ended(want.id)]
         claims = {(c.room, c.agent): c for c in await self._store.all_claims()}  # after the wants
         looks = itertools.count()
@@ -154,6 +157,8 @@ class Lead:
             self._queue.add(claim.room)
         for invitation in await self._store.invitations():
             self._wants.invite(invitation.room, invitation.expires_at)
+        if doubts != self._doubts:
+            return  # what was entered meanwhile may have been dropped
         self._taken_up = epoch
         log.info("rooms_taken_up", wants=len(living), epoch=epoch)
 
@@ -188,6 +193,7 @@ class Lead:
         """What was told to the leader may have been lost: read the books as when the lead was taken up, and
         compare."""
         self._taken_up = None
+        self._doubts += 1
         self._resync.doubt()
         self.hurry()
 

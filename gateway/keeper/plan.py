@@ -77,23 +77,24 @@ def _other_room(s: Situation, room: Room | None, rules: KeeperSettings) -> Plan:
             # The room is made with the dispatch, not before: while the want waits it would run out (fact 8).
             return _claimed(s, s.claim, rules) if s.claim is not None else call(s, rules, [])
         return finish(want, "the room has ended", s.now)
-    if s.claim is not None and s.runs and s.claim.stage in _IN_ROOM and s.claim.want_id == want.id:
-        # It would have told that it was put out with its room (fact 15): LiveKit restarted, whatever the
-        # workers know of that yet.
-        if room is not None and any(p.identity == s.claim.identity for p in s.seen.participants):
-            return Plan(want=replace(want, sid=room.sid, node=s.node), due=s.now)
-        return _await_return(s)
     if s.asked_since_seen and (room is not None or want.source is Source.REQUEST):
-        # The ask meant the room as it is now, not the one that ended unseen.
+        # The ask meant the room as it is now, not the one that ended unseen. Only a request makes its room.
         return Plan(want=replace(want, sid="", node=""), due=s.now)
-    if not s.node:
+    agent = s.claim.identity if s.claim is not None and _lives_in_its_room(s, s.claim) else None
+    listed = any(p.identity == agent for p in s.seen.participants)
+    restarted = bool(s.node and want.node and s.node != want.node)  # LiveKit did (fact 80)
+    if room is not None and (listed or restarted):
+        return Plan(want=replace(want, sid=room.sid, node=s.node), due=s.now)
+    if agent is not None or restarted or not s.node:
         # Without a registration nothing tells a restart of LiveKit from a room's end (I3).
         return _await_return(s)
-    if s.node and want.node and s.node != want.node:  # fact 80: LiveKit restarted
-        if room is not None:
-            return Plan(want=replace(want, sid=room.sid, node=s.node), due=s.now)
-        return _await_return(s)
     return finish(want, "the room has ended", s.now)
+
+
+def _lives_in_its_room(s: Situation, claim: Claim) -> bool:
+    """It would have told that it was put out with its room (fact 15): when that is gone, LiveKit restarted,
+    whatever the workers know of that yet."""
+    return s.runs and claim.stage in _IN_ROOM and claim.want_id == s.want.id
 
 
 def _await_return(s: Situation) -> Plan:

@@ -253,6 +253,8 @@ class SqliteStore:
             if stored is not None and (better := told_again(stored, want)) is not None:
                 self._overwrite(better)
             elif stored is None and (want.state.ended or self._makes_way(want)):
+                if want.state.ended:
+                    self._end_older(want)
                 self._insert(want)
         for claim in claims:
             held = self._held(claim.room, claim.agent)
@@ -306,6 +308,12 @@ class SqliteStore:
             self.db.execute("DELETE FROM wants WHERE id = ?", (living.id,))
             return True
         return False
+
+    def _end_older(self, ended: Want) -> None:
+        """A living want that nobody asked for after that end goes, too."""
+        living = self._living(ended.room, ended.agent)
+        if living is not None and living.asked_at < ended.since:
+            self.db.execute("DELETE FROM wants WHERE id = ?", (living.id,))
 
     def _claim(self, job_id: str) -> Claim | None:
         row = self._one("SELECT body FROM claims WHERE job_id = ?", job_id)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from dataclasses import replace
 
@@ -491,6 +492,20 @@ async def test_a_want_is_not_restored_when_another_one_ended_after_it_was_asked_
     asked_later = want("w0", at=now + 21)
     await store.restore([asked_later], [])
     assert await store.living() == [asked_later]
+
+
+async def test_an_end_that_is_restored_holds_for_what_was_asked_before_it(store: Store) -> None:
+    """In whichever order they are told; the end that came last counts."""
+    now = store.clock()
+    ends = [replace(want(f"e{n}", at=now + n), state=State.FINISHED, since=now + n + 1) for n in (5, 20)]
+    for number, told in enumerate(itertools.permutations([*ends, want("w1", at=now + 10)])):
+        for each in told:
+            of_its_own = replace(each, id=f"{each.id}-{number}", room=f"r{number}")
+            await store.restore([of_its_own], [])
+        assert await store.living() == [], [each.id for each in told]
+        assert [w.id for w in await store.wants(f"r{number}")] == [f"e20-{number}"]
+    await store.restore([want("w2", at=now + 30), *ends], [])
+    assert [w.id for w in await store.living()] == ["w2"]
 
 
 async def test_of_two_copies_of_a_claim_its_replica_knows_the_right_one(store: Store) -> None:

@@ -69,6 +69,9 @@ class FakeKeeper(Keeper):
                 await self._changed.wait()
         return await self.job(job_id)
 
+    def now(self) -> float:
+        return NOW
+
     async def invite(self, invitation: Invitation) -> None:
         self.reach_store()
         self.invitations.append(invitation)

@@ -279,6 +279,8 @@ class World:
             stored = self._wants.get(want.id)
             if stored is None:
                 better = want if want.state.ended or self._makes_way(want) else None
+                if want.state.ended:
+                    self._end_older(want)
             else:
                 better = told_again(stored, want)
             if better is not None:
@@ -351,17 +353,26 @@ class World:
         if last is None or last.state.ended:
             return last is None or last.since <= want.asked_at
         if last.created_at < want.created_at:
-            self._leave_line(last)
-            self._drop(self._living, last.id)
-            self._drop(self._wants, last.id)
+            self._forget_want(last)
             return True
         return False
+
+    def _end_older(self, ended: Want) -> None:
+        """A living want that nobody asked for after that end goes, too."""
+        living = self._living_of(ended.room, ended.agent)
+        if living is not None and living.asked_at < ended.since:
+            self._forget_want(living)
+
+    def _forget_want(self, want: Want) -> None:
+        self._leave_line(want)
+        self._drop(self._living, want.id)
+        self._drop(self._wants, want.id)
 
     def _put_want(self, want: Want) -> None:
         before = self._wants.get(want.id)
         if before is not None:
             self._leave_line(before)
-        elif not want.state.ended or want.agent not in self._of_room.get(want.room, {}):
+        elif self._is_current(want):
             self._put_inner(self._of_room, want.room, want.agent, want.id)
         self._put(self._wants, want.id, want)
         if want.state is State.WAITING:
@@ -373,6 +384,11 @@ class World:
             self._put(into, want.id, None)
         if want.id in out_of:
             self._drop(out_of, want.id)
+
+    def _is_current(self, want: Want) -> bool:
+        """Whether it lives, or is the last one of its room and agent that ended."""
+        last = self._wants.get(self._of_room.get(want.room, {}).get(want.agent, ""))
+        return not want.state.ended or last is None or (last.state.ended and last.since < want.since)
 
     def _leave_line(self, want: Want) -> None:
         if want.state is State.WAITING:

@@ -24,6 +24,9 @@ DEAFENING = (
 )
 """Faults in which what an agent did of its own will may get lost, or look like something else."""
 
+BLINDING = ("cut-off-livekit", "clock-off", "livekit-api")
+"""Faults in which rooms cannot be looked at."""
+
 LAPSE = 2.0
 """Seconds without the store after which others may take a replica for lapsed, with its heartbeats'
 distance."""

@@ -15,12 +15,14 @@ from gateway.keeper.model import State, Want
 from gateway.keeper.ports import StoreUnavailable
 from tests.simulation.books import Cause, RoomBook
 from tests.simulation.bounds import CALM, ROOMLESS, UNHEARD, Complaint
-from tests.simulation.excuses import CANNOT_TELL, MEMORY_LOSS, knowable
+from tests.simulation.excuses import BLINDING, CANNOT_TELL, MEMORY_LOSS, knowable
 from tests.simulation.scene import Scene
 
 DEPARTURE = 25.0
 """Seconds before a room's end in which an ask may be for this room or for the next one."""
 
+LOOKS_AGAIN = 8.0
+"""Seconds after LiveKit could not be asked within which it is asked again."""
 SILENCED = 8.0
 """Seconds after a loss of memory in which replicas tell again what they know."""
 ASKS_KNOWN = 4.0
@@ -78,8 +80,20 @@ def _words(scene: Scene, room: str, book: RoomBook) -> list[Word]:
         known = knowable(observer.faults, book)
         words.append(Word(book.finishes_from, book.finished_at, Due.NONE if known else Due.UNSURE))
     if book.ended_at > 0:
-        words.append(Word(book.ended_at, book.ended_at, Due.UNSURE if book.returned else Due.NONE))
+        unsure = book.returned or _ended_unseen(scene, book)
+        words.append(Word(book.ended_at, book.ended_at, Due.UNSURE if unsure else Due.NONE))
     return words
+
+
+def _ended_unseen(scene: Scene, book: RoomBook) -> bool:
+    """Somebody asked while nobody could look, and the room had ended before anybody could: they may have
+    meant that instance, or the next one."""
+    return any(
+        spell.began <= cause.until and cause.sent <= book.ended_at <= spell.ended + LOOKS_AGAIN
+        for spell in scene.observer.faults.of(BLINDING)
+        for cause in book.causes
+        if cause.kind != "join"
+    )
 
 
 def _came_and_went(scene: Scene, room: str, cause: Cause) -> bool:

@@ -71,6 +71,20 @@ local function current(room, agent)
   return redis.call('HGET', P .. 'room:' .. room, agent)
 end
 
+local function ended_at(id)
+  local score = redis.call('ZSCORE', P .. 'ended', id)
+  return score and tonumber(score)
+end
+
+local function is_current(want)
+  local last = current(want.room, want.agent)
+  if want.alive == '1' or not last or not row_of(last)[1] then
+    return true
+  end
+  local ended = ended_at(last)
+  return ended and ended < tonumber(want.since)
+end
+
 local function expire_room(room)
   for _, id in ipairs(redis.call('HVALS', P .. 'room:' .. room)) do
     if alive(id) then
@@ -85,11 +99,8 @@ local function put_want(want)
   local is_new = redis.call('HSET', key, 'room', want.room, 'agent', want.agent, 'alive', want.alive,
     'generation', want.generation, 'asked', want.asked, 'sid', want.sid, 'metadata', want.metadata,
     'body', want.body) > 0
-  if is_new then
-    local last = current(want.room, want.agent)
-    if want.alive == '1' or not last or not row_of(last)[1] then
-      redis.call('HSET', P .. 'room:' .. want.room, want.agent, want.id)
-    end
+  if is_new and is_current(want) then
+    redis.call('HSET', P .. 'room:' .. want.room, want.agent, want.id)
   end
   if want.waiting == '' then
     redis.call('ZREM', P .. 'line:' .. want.agent, want.id)

@@ -10,21 +10,33 @@ local function later(want, stored)
   return tonumber(want.since) > body.since
 end
 
+local function forget(id, agent)
+  redis.call('DEL', P .. 'want:' .. id)
+  redis.call('ZREM', P .. 'living', id)
+  redis.call('ZREM', P .. 'line:' .. agent, id)
+end
+
 -- Whether this want may live: none was made after it, and none ended after the last ask for it. An older one that
 -- lives goes.
 local function makes_way(want)
   local id = current(want.room, want.agent)
   if not id or not alive(id) then
-    local ended = id and redis.call('ZSCORE', P .. 'ended', id)
-    return not ended or tonumber(ended) <= tonumber(want.asked)
+    local ended = id and ended_at(id)
+    return not ended or ended <= tonumber(want.asked)
   end
   if tonumber(redis.call('ZSCORE', P .. 'living', id)) >= tonumber(want.created) then
     return false
   end
-  redis.call('DEL', P .. 'want:' .. id)
-  redis.call('ZREM', P .. 'living', id)
-  redis.call('ZREM', P .. 'line:' .. want.agent, id)
+  forget(id, want.agent)
   return true
+end
+
+-- A living want that nobody asked for after that end goes, too.
+local function end_older(ended)
+  local id = current(ended.room, ended.agent)
+  if id and alive(id) and tonumber(row_of(id)[2]) < tonumber(ended.since) then
+    forget(id, ended.agent)
+  end
 end
 
 local i = 5
@@ -45,6 +57,9 @@ for _ = 1, tonumber(ARGV[4]) do
     end
   elseif not stored[1] then
     missing = want.alive ~= '1' or makes_way(want)
+    if want.alive ~= '1' then
+      end_older(want)
+    end
   end
   if missing then
     put_want(want)
