@@ -15,7 +15,7 @@ INSTALLED := $(VENV)/.installed
 .DEFAULT_GOAL := help
 .PHONY: help run install livekit-server toxiproxy test lint simulate mutations \
 	test-unit test-simulation test-contract test-live test-processes \
-	faults live-full bench plot clean
+	faults crash-points live-full bench plot clean
 
 help: ## What can be made
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 18
@@ -77,6 +77,9 @@ test-live: ## livekit-server, worker processes, WebRTC clients: what a user sees
 test-processes: ## The fault table with few tries: replicas, redis-server, toxiproxy, kill -9, SIGSTOP
 faults: $(INSTALLED) ## The fault table in full (hours), into docs/faults.md; make faults ROW=kill-job
 	@$(BIN)/python -W ignore -m tests.processes.faults $(ROW)
+
+crash-points: $(INSTALLED) ## kill -9 of the gateway before and after every call on a port (long)
+	@ROOMKEEPER_LIVE=full $(BIN)/python -m pytest -q -p no:warnings tests/processes/test_crash_points.py
 
 live-full: $(INSTALLED) ## The live tier with every try that the promises name (long)
 	@ROOMKEEPER_LIVE=full $(BIN)/python -m tests.tiers live

@@ -52,9 +52,9 @@ async def _checks(parts: Parts) -> list[Health]:
     capacity = parts.workers.capacity()
     draining = parts.draining() or capacity.draining
     warm = capacity.warm + capacity.running > 0
-    checks = [
+    return [
         *parts.keeper.reports.health(),
-        await parts.probe_livekit(),  # fresher than what the keeper's last comparison said of LiveKit
+        await parts.probe_livekit(),
         Health(
             name="worker",
             ok=capacity.registered,
@@ -63,7 +63,6 @@ async def _checks(parts: Parts) -> list[Health]:
         Health(name="draining", ok=not draining, why="this process was told to end" if draining else ""),
         Health(name="warm", ok=warm, why="" if warm else "no process is ready for a job (yet)"),
     ]
-    return list({check.name: check for check in checks}.values())
 
 
 class Recent:

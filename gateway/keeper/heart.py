@@ -17,7 +17,8 @@ from gateway.metrics import Metrics
 log = structlog.get_logger(__name__)
 
 BEAT = 0.5
-"""Seconds between heartbeats; one also goes out when this replica's capacity changes."""
+"""Seconds between heartbeats; one also goes out when the capacity of a replica that does not lead changes,
+and when one is told to drain."""
 QUICKEST = 0.02
 LIVEKIT_CHECK = 2.0
 
@@ -61,7 +62,6 @@ class Heart:
         """The store's, once everything that we know was put back into it."""
         self.fault = "no heartbeat yet"
         """Why the store cannot be used; "" when it answers."""
-        self.livekit_fault = "LiveKit was not asked yet"
 
     async def run(self) -> None:
         """Beat until cancelled."""
@@ -129,9 +129,5 @@ class Heart:
         """Whether LiveKit answers this replica at all: one whose clock is off, say, gets 401s (fact 85)."""
         while True:
             answer = await self._livekit.rooms(["roomkeeper-probe"])
-            if isinstance(answer, Unknown):
-                self.livekit_fault = answer.why
-            else:
-                self.livekit_fault = ""
-            self._fleet.note_livekit(answered=not self.livekit_fault)
+            self._fleet.note_livekit(answered=not isinstance(answer, Unknown))
             await anyio.sleep(LIVEKIT_CHECK)

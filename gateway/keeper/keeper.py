@@ -393,7 +393,7 @@ class Keeper:
         self._node_id = capacity.node_id
         if self._leads():
             self._capacity_changed()
-        else:
+        if capacity.draining or not self._leads():
             self._heart.hurry()
 
     def _capacity_changed(self) -> None:

@@ -71,8 +71,6 @@ class Lead:
         self.store_fault = ""
         self.compared_at = 0.0
         """When the last comparison with LiveKit ended; 0 for never."""
-        self.comparison = "not compared with LiveKit yet"
-        """How it went: "ok", or why nothing is known."""
 
     def gained(self, epoch: int) -> None:
         self._memory.clear()  # what it saw when it led the last time is out of date
@@ -199,13 +197,13 @@ class Lead:
 
     async def _compare(self) -> None:
         started = self._clock()
-        self.comparison = await self._resync.run_once()
+        outcome = await self._resync.run_once()
         await self._store.forget_ended(started - self._settings.keep_ended)
         self.store_fault = ""
         self.compared_at = self._clock()
         self._metrics.resyncs.observe(self.compared_at - started)
-        if self.comparison != "ok":
-            log.warning("resync_unknown", why=self.comparison)
+        if outcome != "ok":
+            log.warning("resync_unknown", why=outcome)
             return
         self._memory.forget_ended(self._matters, self._resync.gone)
 

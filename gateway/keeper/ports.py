@@ -176,12 +176,14 @@ class Store(Protocol):
 
     async def restore(self, wants: Sequence[Want], claims: Sequence[Claim]) -> None:
         """Put back what the store lost: a want when its id is unknown, a claim when nobody holds its room and
-        agent. What is there stays, but for four things:
+        agent. What is there stays, but for these; in whichever order they are told, the outcome is the same:
 
-        - A want that has ended stays ended, whoever says so.
+        - A want that has ended stays ended, whoever says so, unless somebody asked for it after the last ask
+          that the teller knows.
         - Of two wants of a room and agent the one that was made later lives: it came after the end of the
-          other, which was lost.
-        - Of two copies of a living want the one of the later generation, then `since`, counts.
+          other, which was lost. And none lives that nobody asked for after the end of another one.
+        - Of two copies of a living want the one of the later generation, then `since`, counts; and the later
+          ask, with its metadata.
         - Of two claims for a room and agent the one with the later `since` holds, as a failover brings
           released ones back; of two copies of one claim the one that is told, by the job's own replica.
         """

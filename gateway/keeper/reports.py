@@ -95,20 +95,13 @@ class Reports:
         )
 
     def health(self) -> list[Health]:
-        """The keeper's own checks: store, LiveKit's answers, heartbeat."""
+        """The keeper's own checks: store, and whether somebody keeps the rooms."""
         store = self._heart.fault or (self._lead.store_fault if self._leads() else "")
-        livekit = self._livekit_fault()
         keeper = self._keeper_fault()
         return [
             Health(name="store", ok=not store, why=store),
-            Health(name="livekit", ok=not livekit, why=livekit),
             Health(name="keeper", ok=not keeper, why=keeper),
         ]
-
-    def _livekit_fault(self) -> str:
-        if self._leads() and self._lead.comparison != "ok":
-            return self._lead.comparison
-        return self._heart.livekit_fault
 
     def _keeper_fault(self) -> str:
         if not self._leads():

@@ -1,8 +1,8 @@
 """The store in Redis or Valkey (7 or newer): for several replicas at once.
 
-Every step is one script or one reading command: atomic in the server, in one round trip. Lists of many rows
-are read in pieces. What is durable is the server's affair (`appendonly yes`). A step that failed may have
-been written; repeating an ask or a claim is harmless.
+Every step is one script or one reading command: atomic in the server, in one round trip. Wants are read in
+pieces; claims are one reply. What is durable is the server's affair (`appendonly yes`). A step that failed
+may have been written; repeating an ask or a claim is harmless.
 """
 
 from __future__ import annotations

@@ -61,7 +61,7 @@ class Stage(Rooms):
             if len(self.record.working(room)) != 1:
                 self.outcome.violate("I2", f"not one agent in the end. {self.record.describe(room)}")
             elif agents and self.record.working(room) != agents:
-                self.outcome.add("changed_late", 1)
+                self.outcome.violate("I3", f"another agent after it was calm. {self.record.describe(room)}")
 
     async def heard(self, room: str, *, since: float, limit: float) -> None:
         """The same as `heal`, by the ears of the person, for when LiveKit's lists lie (fact 20)."""

@@ -39,6 +39,7 @@ PROLONGS: Mapping[str, float] = {
     "cut-off-livekit": 2.0,
     "cut-off-store": 2.0,
     "store-away": 2.0,
+    "store-unreliable": 2.0,
     "livekit-restart": 2.0,
 }
 """Pauses and partitions in which two agents cannot be parted, and the seconds after the end of each by which

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import TypeVar
 
 import anyio
@@ -50,17 +51,24 @@ class LiveKitLine:
         """No call gets through."""
         self.refused = False
         """This replica's clock is off by minutes: every call is answered 401 (fact 85)."""
+        self.ahead = 0.0
+        """Seconds by which LiveKit's times look later to this replica than they were."""
         self.on_removal: Callable[[str, str], None] = lambda room, identity: None
         """Hears of each removal that is about to be asked for."""
 
     async def rooms(self, names: Sequence[str] | None = None) -> list[Room] | Unknown:
-        return await self._call(lambda: self.link.rooms(names))
+        rooms = await self._call(lambda: self.link.rooms(names))
+        return rooms if isinstance(rooms, Unknown) else [self._as_read(room) for room in rooms]
 
     async def participants(self, room: str) -> list[Participant] | Unknown:
-        return await self._call(lambda: self.link.participants(room))
+        found = await self._call(lambda: self.link.participants(room))
+        if isinstance(found, Unknown) or not self.ahead:
+            return found
+        return [replace(p, joined_at=p.joined_at + self.ahead) for p in found]
 
     async def create_room(self, room: str, *, empty_timeout: float) -> Room | Unknown:
-        return await self._call(lambda: self.link.create_room(room, empty_timeout=empty_timeout))
+        made = await self._call(lambda: self.link.create_room(room, empty_timeout=empty_timeout))
+        return made if isinstance(made, Unknown) else self._as_read(made)
 
     async def create_dispatch(
         self, room: str, agent: str, *, metadata: str, attributes: Mapping[str, str]
@@ -87,6 +95,9 @@ class LiveKitLine:
 
     async def send_status(self, room: str, payload: bytes) -> None:
         """Best effort, and nobody here reads it."""
+
+    def _as_read(self, room: Room) -> Room:
+        return replace(room, created_at=room.created_at + self.ahead) if self.ahead else room
 
     async def _call(self, call: Callable[[], Awaitable[T | Unknown]]) -> T | Unknown:
         await self._pause.pass_by()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from functools import partial
 
+from gateway.livekit.api import NOISE
 from tests.fakes.livekit_parts import Call, Fault
 from tests.simulation.history import Step
 from tests.simulation.kinds.kind import Fields, Kind, Stage, seconds, some_replica
@@ -99,6 +100,15 @@ def clock_off(scene: Scene, step: Step) -> None:
         scene.during(step.lasts, partial(setattr, line, "refused", False), replica)
 
 
+def clock_skewed(scene: Scene, step: Step) -> None:
+    """LiveKit's clock and a replica's differ by `amount` seconds, as much as goes unnoticed."""
+    replica = scene.replica(step.via)
+    if replica.up:
+        line = replica.line
+        line.ahead = step.amount
+        scene.during(step.lasts, partial(setattr, line, "ahead", 0.0), replica)
+
+
 def _server(rng: random.Random, stage: Stage) -> Fields:
     return {"lasts": seconds(rng, 1.0, 15.0)}
 
@@ -127,6 +137,11 @@ def _clock(rng: random.Random, stage: Stage) -> Fields:
     return {**some_replica(rng, stage), "lasts": seconds(rng, 3.0, 30.0)}
 
 
+def _skew(rng: random.Random, stage: Stage) -> Fields:
+    amount = round(rng.uniform(-NOISE, NOISE), 3)
+    return {**some_replica(rng, stage), "amount": amount, "lasts": seconds(rng, 3.0, 60.0)}
+
+
 LIVEKIT = [
     Kind("livekit-restart", 1.5, _server, server_restart),
     Kind("livekit-api", 3.0, _api, api),
@@ -134,4 +149,5 @@ LIVEKIT = [
     Kind("slow-terminations", 0.5, _cache, dispatch_cache),
     Kind("cut-off-livekit", 1.5, _cut, cut_off),
     Kind("clock-off", 0.7, _clock, clock_off),
+    Kind("clock-skewed", 0.7, _skew, clock_skewed),
 ]
