@@ -163,3 +163,25 @@ async def test_a_strangers_dispatch_becomes_a_want_of_its_own() -> None:
     assert await desk.keeper.claim(replace(offer, job_id="j2")) is Verdict.REFUSED
     [want] = await desk.store.living()
     assert (want.sid, want.metadata, want.state) == ("RM_1", "hello", State.WAITING)
+
+
+@pytest.mark.parametrize("asked_again", [False, True])
+async def test_nobody_is_let_in_beside_what_is_left_of_an_agent_that_ended(asked_again: bool) -> None:
+    """I1: its ghost is put out first, and then LiveKit is asked anew; a job of an earlier dispatch that comes
+    before that is refused."""
+    desk = Desk()
+    want = await desk.want()
+    ended = replace(want, settled_job="j0", dispatched_at=wall_clock() if asked_again else 0.0)
+    assert await desk.store.update(ended, was=want)
+    expected = Verdict.GRANTED if asked_again else Verdict.REFUSED
+    assert await desk.keeper.claim(offer_for(ended)) is expected
+
+
+async def test_a_strangers_dispatch_gets_no_room_whose_agents_claim_is_lost() -> None:
+    """I1: a want that is joined and has no claim had one; it is about to be put back."""
+    desk = Desk()
+    want = await desk.want()
+    assert await desk.store.update(replace(want, state=State.JOINED, identity="agent-j0"), was=want)
+    stranger = Offer(job_id="j1", dispatch_id="d", room="r", sid="RM_1", agent=AGENT)
+    assert await desk.keeper.claim(stranger) is Verdict.REFUSED
+    assert await desk.store.all_claims() == []

@@ -320,6 +320,39 @@ async def test_nothing_is_done_while_livekit_does_not_answer() -> None:
         assert await site.state(job) is State.JOINED
 
 
+async def test_an_ask_that_came_before_the_end_its_agent_told_of_meant_that_room() -> None:
+    """I4: nobody could look meanwhile, but its own agent says how long that instance lived."""
+    async with a_site() as site, site.running():
+        person = site.person()
+        await site.ask()
+        await site.served()
+        await anyio.sleep(1)
+        site.livekit.hook = lambda call: Fault(lost="call")
+        site.livekit.leave(person)
+        await anyio.sleep(1)
+        job = await site.ask()
+        await anyio.sleep(30)
+        site.livekit.hook = lambda call: None
+        site.person(identity="another")
+        await anyio.sleep(15)
+        assert site.observer.agents("r") == []
+        assert await site.state(job) is State.FINISHED
+
+
+async def test_a_room_that_is_back_after_livekit_restarted_waits_for_its_agent_no_longer_than_that() -> None:
+    """The agent froze just then: its people have another one after 12 s (fact 80), asked or not."""
+    async with a_site() as site, site.running():
+        site.person()
+        await site.ask()
+        first = await site.served()
+        await anyio.sleep(1)
+        site.livekit.kill()
+        site.livekit.start(after=1.0)
+        await anyio.sleep(0.5)
+        site.pool.freeze_job(site.pool.of("r"))
+        await site.until(lambda: site.observer.agents("r") not in ([first], []), within=20)
+
+
 async def test_a_want_is_refused_while_the_store_is_away_and_served_when_it_is_back() -> None:
     """Nothing is promised that cannot be kept."""
     async with a_site() as site, site.running():
