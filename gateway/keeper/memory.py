@@ -78,8 +78,9 @@ class Memory:
         """When somebody's join became known; None when it did not come after all that the want tells of.
 
         That is known by who was there in the last look, and, should the agent have ended since then, by the
-        webhook. In its first look at a room this process must go by the clocks: LiveKit's for the join, ours
-        for what was asked and what ended.
+        webhook; without one it became known when LiveKit says, give or take what the clocks differ. In its
+        first look at a room this process must go by the clocks alone: LiveKit's for the join, ours for what
+        was asked and what ended.
         """
         now, before = self._clock(), self._joins.get(want.room)
         heard = self._heard.get(want.room, {}).get(person.identity)
@@ -90,7 +91,7 @@ class Memory:
             return heard or min(now, person.joined_at) if person.joined_at > last else None
         if person.sid in before or (want.state.ended and heard is not None and heard <= want.since):
             return None
-        return heard or now
+        return heard or (min(now, person.joined_at + CLOCKS) if person.joined_at else now)
 
     # ---- forgetting ---------------------------------------------------------------------------------
 
