@@ -55,6 +55,16 @@ def forgotten(faults: Faults, life: Life) -> bool:
     )
 
 
+def told_by_one_that_missed_it(faults: Faults, book: RoomBook) -> bool:
+    """The store lost its memory, and a replica that was out of touch when the room ended knows no better than
+    to put back what was wanted there."""
+    return any(
+        away.began <= book.ended_at <= away.ended and loss.began <= away.ended
+        for away in faults.of(OUT_OF_STORE)
+        for loss in faults.of(MEMORY_LOSS)
+    )
+
+
 def knowable(faults: Faults, book: RoomBook) -> bool:
     """Whether the keeper got to know that the agent ended on purpose: nothing was in the way of its telling,
     and that was the last word."""
