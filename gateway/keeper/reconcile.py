@@ -325,8 +325,8 @@ class Reconciler:
 
     async def _may_be_claimed(self, want: Want, action: RemoveParticipant, claimed: bool) -> bool:
         """Whether an agent that looks like a ghost may be one whose claim the store forgot: it answers, and
-        its replica has yet to put that back."""
-        if claimed or action.identity != want.identity or not self._fleet.forgetful:
+        its replica has yet to put that back. Which agent the want had may be forgotten as well."""
+        if claimed or not self._fleet.forgetful:
             return False
         return await self._livekit.answers(want.room, action.identity) is not False
 
