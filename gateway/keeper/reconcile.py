@@ -47,6 +47,9 @@ LOST_BACKOFF = 1.0
 MOST_AT_ONCE = 4
 """Dispatches for one room and a name of ours, when some were lost before, or a replica lapsed: LiveKit asks
 one worker for each, and never notices one that is frozen (fact 74). The gate lets one in."""
+FRESH = 1.0
+"""Seconds for which a look tells who is in the room: when the store was slow since then, another one has to
+tell that it is still empty before somebody is called."""
 ROOM_GONE_GRACE = 5.0
 """A job whose room ended leaves by itself; after this it is made to."""
 
@@ -366,6 +369,13 @@ class Reconciler:
     async def _dispatch(self, want: Want, decided: Plan, seen: Seen, epoch: int) -> Look:
         if self._wants.ended(want.id):  # since it was read: it must not stand in the line for a moment
             return Look()
+        if self._clock() > seen.at + FRESH and seen.room is not None:
+            again = await self._observe(want.room)
+            if isinstance(again, Unknown):
+                return _unknown(again)
+            if again.room is None or again.room.sid != want.sid or again.agents(want.agent):
+                return Look(due=self._clock())
+            seen = again
         if (why := self._admission.enter(want)) is not None:
             waiting = change(want, State.WAITING, why, self._clock())
             if not await self._wants.write(waiting, was=want, epoch=epoch):

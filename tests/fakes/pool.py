@@ -389,7 +389,13 @@ class FakePool:
 
     def _moved(self, job: FakeJob, connection: Connection) -> None:
         if connection.link is Link.RETURNING or connection.severed:
+            job.away = True
             self._tell(job, JobEventKind.RECONNECTING)
+        elif connection.link is Link.UP and job.away and not job.deaf:
+            job.away = False
+            self._tell(job, JobEventKind.CONNECTED)
+            if job.open:
+                self._tell(job, JobEventKind.OPEN)
         elif connection.link is Link.LEFT and not job.exited:
             self._tell(job, JobEventKind.LEFT, connection.reason)
             self._process(job, self.timing.exit, partial(self._exit, job, "0"))

@@ -43,6 +43,8 @@ class FakeJob:
     """The person that its session listens to."""
     open: bool = False
     """Its session was opened."""
+    away: bool = False
+    """It said that it has lost LiveKit, and not yet that it is back."""
     deaf: bool = False
     """Its session is closed (fact 82)."""
     held: list[Callable[[], None]] = field(default_factory=list)

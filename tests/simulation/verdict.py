@@ -22,7 +22,7 @@ DEPARTURE = 25.0
 """Seconds before a room's end in which an ask may be for this room or for the next one."""
 
 LOOKS_AGAIN = 8.0
-"""Seconds after LiveKit could not be asked within which it is asked again."""
+"""Seconds within which LiveKit is asked again when it could not be, or has just been found away."""
 SILENCED = 8.0
 """Seconds after a loss of memory in which replicas tell again what they know."""
 ASKS_KNOWN = 4.0
@@ -89,7 +89,7 @@ def _ended_unseen(scene: Scene, book: RoomBook) -> bool:
     """Somebody asked while nobody could look, and the room had ended before anybody could: they may have
     meant that instance, or the next one."""
     return any(
-        spell.began <= cause.until and cause.sent <= book.ended_at <= spell.ended + LOOKS_AGAIN
+        spell.began <= cause.until + LOOKS_AGAIN and cause.sent <= book.ended_at <= spell.ended + LOOKS_AGAIN
         for spell in scene.observer.faults.of(BLINDING)
         for cause in book.causes
         if cause.kind != "join"
