@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import anyio
 
@@ -77,6 +77,7 @@ class Fleet:
         self._lease_until = -math.inf
         self._beaten_at = -math.inf
         self._judges_from = -math.inf
+        self._reached_again_at = -math.inf
         self._settled = False
         self._forgot_at = -math.inf
         self._generation = self._told = ""
@@ -100,6 +101,8 @@ class Fleet:
         """A heartbeat came back; it was sent at that time."""
         if sent_at - self._beaten_at > GAP and self._others:
             self._judges_from = sent_at + LEASE
+        if self._beaten_at > -math.inf and sent_at - self._beaten_at > GAP:
+            self._reached_again_at = sent_at
         self._take_lead(pulse, sent_at)
         self._beaten_at = sent_at
         silent = {i: self._others[i].beat_at for i in self._lapsed if i in self._others}
@@ -151,9 +154,10 @@ class Fleet:
             await self._beat.wait()
 
     def hear(self, replica: Replica) -> None:
-        """Another replica's capacity has changed."""
-        if replica.id != self.id and replica.id in self._others:
-            self._others[replica.id] = replica
+        """Another replica's capacity has changed. When it last told that it lives is the heartbeats' affair."""
+        known = self._others.get(replica.id)
+        if replica.id != self.id and known is not None:
+            self._others[replica.id] = replace(replica, beat_at=known.beat_at)
             self._forget_sums()
 
     # ---- who leads
@@ -171,6 +175,14 @@ class Fleet:
         """Whether the store has back all that it may have lost, as of our last heartbeat. Under a later
         generation no step of ours is answered."""
         return self._settled
+
+    @property
+    def out_of_date(self) -> bool:
+        """Whether the store was out of reach, for all we know, until just now, and may not have been told yet
+        what happened meanwhile."""
+        now = self._clock()
+        overdue = self._beaten_at > -math.inf and now - self._beaten_at > GAP
+        return overdue or now < self._reached_again_at + CATCHES_UP
 
     @property
     def forgetful(self) -> bool:

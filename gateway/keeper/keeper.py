@@ -410,6 +410,8 @@ class Keeper:
     # ---- wants as clients see them ------------------------------------------------------------------
 
     async def _job(self, want: Want) -> Job:
+        if want.state is State.JOINED and self._fleet.out_of_date:
+            raise StoreUnavailable("the store was away: whether the agent is still there is being told")
         if self._leads() or want.state is not State.WAITING:
             return self._announced(want)
         return Job(want=want, place=await self._store.place(want))

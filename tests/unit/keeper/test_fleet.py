@@ -104,6 +104,19 @@ def test_a_replica_that_is_back_has_news() -> None:
     assert not beats.fleet.silent("other")
 
 
+def test_a_replica_that_is_back_is_not_lapsed_for_ever_because_it_takes_jobs() -> None:
+    """Each of them changes its capacity, of which we hear by a note before the next heartbeat tells."""
+    beats = Beats()
+    heard = beats.clock.now
+    for _ in range(10):
+        beats.beat(other_at=heard)
+        beats.wait(0.5)
+    back = beats.clock.now
+    beats.fleet.hear(Replica(id="other", host="h", agent="a", capacity=Capacity(slots=2), beat_at=back))
+    beats.beat(other_at=back)
+    assert beats.fleet.alive("other")
+
+
 def test_after_a_gap_of_our_own_nobody_is_taken_for_lapsed_at_once() -> None:
     """The store was away for the others as well: they have a lease's time to be heard."""
     beats = Beats()

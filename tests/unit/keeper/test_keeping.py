@@ -381,6 +381,27 @@ async def test_the_worker_reports_full_while_the_store_is_out_of_reach() -> None
         await site.served()
 
 
+async def test_nobody_is_said_to_have_joined_before_the_store_was_told_what_happened_meanwhile() -> None:
+    """I7: an agent that died while the store was away is still joined in the books when that is back."""
+    async with a_site() as site, site.running():
+        site.person()
+        job = await site.ask()
+        await site.served()
+        await anyio.sleep(1)
+        site.store.away = True
+        await anyio.sleep(3)
+        site.pool.die(site.pool.of("r"))
+        await anyio.sleep(3.1)
+        site.store.away = False
+        said = []
+        for _ in range(100):
+            with suppress(StoreUnavailable):
+                said.append(await site.state(job))
+            await anyio.sleep(0.02)
+        assert said == [] or said[0] is not State.JOINED
+        await site.until(lambda: len(site.observer.agents("r")) == 1)
+
+
 async def test_an_invitation_becomes_a_want_when_its_person_joins() -> None:
     """An agent named in a token that we minted."""
     async with a_site() as site, site.running():
@@ -547,7 +568,7 @@ async def test_a_job_that_could_not_be_confirmed_is_no_end_on_purpose() -> None:
         await anyio.sleep(3)
         site.store.away = False
         await site.served()
-        await anyio.sleep(1)
+        await anyio.sleep(3)
         assert await site.state(job) is State.JOINED
         assert site.observer.most["r"] == 1
 
