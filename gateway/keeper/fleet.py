@@ -154,7 +154,7 @@ class Fleet:
             await self._beat.wait()
 
     def hear(self, replica: Replica) -> None:
-        """Another replica's capacity has changed. When it last told that it lives is the heartbeats' affair."""
+        """Another replica's capacity has changed. When it last beat, its heartbeats tell."""
         known = self._others.get(replica.id)
         if replica.id != self.id and known is not None:
             self._others[replica.id] = replace(replica, beat_at=known.beat_at)
