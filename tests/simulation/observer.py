@@ -93,7 +93,9 @@ class Observer(Books):
             )
         last = max((c.until for c in book.causes), default=-1.0)
         quiet = self.outage_at < book.ended_at
-        if book.finishes_from > last and knowable(self.faults, book):
+        if book.finishes_from > last and self.out_of_touch(life):
+            self.counts["came after a pause, unasked"] += 1  # and is ended, as the verdict sees
+        elif book.finishes_from > last and knowable(self.faults, book):
             self.fail(
                 f"I5: {life.connection.identity} came into {room}, unasked, after its agent had finished"
             )
