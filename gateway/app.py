@@ -61,7 +61,7 @@ async def _run(settings: Settings, listener: socket.socket, own_livekit: bool) -
     front, signals, metrics = Front(), Signals(), Metrics()
     async with (
         serve(front, listener, signals),
-        open_store(settings.store) as store,
+        open_store(settings.store, told_to_end=signals.end.is_set) as store,
         _open_livekit(settings.livekit, metrics, store.clock) as livekit,
     ):
         await _end_leftovers(store)

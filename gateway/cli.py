@@ -89,7 +89,10 @@ def _environment() -> dict[str, str]:
     """The environment over `.env` in the working directory. Agents read theirs from it too."""
     from dotenv import load_dotenv
 
-    load_dotenv(".env")
+    try:
+        load_dotenv(".env")
+    except UnicodeDecodeError:
+        raise SettingsError([".env: it is not UTF-8 text"]) from None
     return dict(os.environ)
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import fnmatch
 import os
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal, TypeVar
@@ -23,7 +23,12 @@ DEFAULT_AGENT = "my-telephony-agent"
 JobAuth = Literal["room-token", "operator", "open"]
 ForeignReplace = Literal["unclean", "never"]
 
+MAX_AGENT_BYTES = 256
+"""As many as a request may give an agent's name."""
+
 T = TypeVar("T")
+
+_UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -183,10 +188,34 @@ class _Reader:
 
 
 def _url(text: str) -> str:
-    parts = urlsplit(text)
-    if parts.scheme not in {"ws", "wss", "http", "https"} or not parts.hostname:
-        raise ValueError("must be a ws://, wss://, http:// or https:// URL")
+    return _address(text, {"ws", "wss", "http", "https"}, "must be a ws://, wss://, http:// or https:// URL")
+
+
+def _address(text: str, schemes: Collection[str], what: str) -> str:
+    """The text never appears in a fault, nor anything secret in it afterwards: URLs are told and logged."""
+    try:
+        parts = urlsplit(text)
+        fits = parts.scheme in schemes and bool(parts.hostname) and (parts.port or 1) > 0
+    except ValueError:
+        fits = False
+    if not fits or _UNPRINTABLE.search(text) or " " in text:
+        raise ValueError(what)
+    if "@" in parts.netloc:
+        raise ValueError(f"{what}, without a user or a password")
     return text.rstrip("/")
+
+
+def _name(text: str) -> str:
+    """An agent's name, as requests may give it."""
+    if _UNPRINTABLE.search(text) or len(text.encode()) > MAX_AGENT_BYTES:
+        raise ValueError(f"must be at most {MAX_AGENT_BYTES} bytes, without control characters")
+    return text
+
+
+def _plain(text: str) -> str:
+    if _UNPRINTABLE.search(text):
+        raise ValueError("must have no control characters")
+    return text
 
 
 def _store(text: str) -> StoreSettings:
@@ -210,10 +239,7 @@ def _store(text: str) -> StoreSettings:
 
 
 def _http_url(text: str) -> str:
-    parts = urlsplit(text)
-    if parts.scheme not in {"http", "https"} or not parts.hostname:
-        raise ValueError(f"{text!r} is not an http:// or https:// URL")
-    return text.rstrip("/")
+    return _address(text, {"http", "https"}, "must be http:// or https:// URLs")
 
 
 def _number(low: float, high: float) -> Callable[[str], float]:
@@ -273,7 +299,7 @@ def _pattern(text: str) -> tuple[str, str]:
     if not pattern.strip():
         raise ValueError(f"{text!r} has no room pattern; write pattern or pattern=agent")
     re.compile(fnmatch.translate(pattern))
-    return pattern.strip(), agent.strip()
+    return pattern.strip(), _name(agent.strip())
 
 
 def read(env: Mapping[str, str], *, dev: bool, **overrides: object) -> Settings:
@@ -290,8 +316,8 @@ def read(env: Mapping[str, str], *, dev: bool, **overrides: object) -> Settings:
         dev=dev,
         livekit=LiveKitSettings(
             url=get("LIVEKIT_URL", _url, LiveKitSettings.url if dev else ""),
-            api_key=get("LIVEKIT_API_KEY", str, DEV_KEY if dev else ""),
-            api_secret=get("LIVEKIT_API_SECRET", str, DEV_SECRET if dev else ""),
+            api_key=get("LIVEKIT_API_KEY", _plain, DEV_KEY if dev else ""),
+            api_secret=get("LIVEKIT_API_SECRET", _plain, DEV_SECRET if dev else ""),
             public_url=get("ROOMKEEPER_LIVEKIT_PUBLIC_URL", _url, ""),
             call_timeout=get("ROOMKEEPER_LIVEKIT_TIMEOUT", _number(1, 60), 8.0),
         ),
@@ -305,7 +331,7 @@ def read(env: Mapping[str, str], *, dev: bool, **overrides: object) -> Settings:
             token_ttl=get("ROOMKEEPER_TOKEN_TTL", _number(10, 86400), 3600.0),
         ),
         keeper=KeeperSettings(
-            default_agent=get("LIVEKIT_AGENT_NAME", str, DEFAULT_AGENT),
+            default_agent=get("LIVEKIT_AGENT_NAME", _name, DEFAULT_AGENT),
             room_patterns=get("ROOMKEEPER_ROOMS", _list(_pattern), ()),
             connect_timeout=get("ROOMKEEPER_CONNECT_TIMEOUT", _number(1, 600), 15.0),
             foreign_replace=get("ROOMKEEPER_FOREIGN_REPLACE", _FOREIGN_REPLACE, "unclean"),

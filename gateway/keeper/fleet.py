@@ -78,6 +78,8 @@ class Fleet:
         self._beaten_at = -math.inf
         self._judges_from = -math.inf
         self._reached_again_at = -math.inf
+        self._heard_since = -math.inf
+        """Heartbeats from before that are old."""
         self._settled = False
         self._forgot_at = -math.inf
         self._generation = self._told = ""
@@ -107,7 +109,7 @@ class Fleet:
         self._beaten_at = sent_at
         silent = {i: self._others[i].beat_at for i in self._lapsed if i in self._others}
         self._others = {r.id: r for r in pulse.replicas if r.id != self.id}
-        old = pulse.now - LEASE
+        old = self._heard_since = pulse.now - LEASE
         judges = sent_at >= self._judges_from
         self._lapsed = {
             r.id
@@ -274,8 +276,10 @@ class Fleet:
         return want.node if want.node in nodes else min(nodes, default="")
 
     def nodes(self) -> frozenset[str]:
+        """By what was heard lately: after the store was away, nobody has lapsed, and LiveKit may have
+        restarted meanwhile."""
         if self._others_nodes is None:
-            found = (replica.capacity.node_id for replica in self._living_others())
+            found = (r.capacity.node_id for r in self._living_others() if r.beat_at >= self._heard_since)
             self._others_nodes = frozenset(node for node in found if node)
         own = self._workers.capacity().node_id
         return self._others_nodes if not own or own in self._others_nodes else self._others_nodes | {own}

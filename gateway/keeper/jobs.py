@@ -304,12 +304,13 @@ class Jobs:
 def advanced(claim: Claim, event: JobEvent, now: float) -> Claim:
     """The claim after its job has come one stage further."""
     leaving = claim.stage is Stage.LEAVING
+    again = claim.stage is _STAGES[event.kind]  # told once more when it is back in its room
     opened = event.kind is JobEventKind.OPEN
     return replace(
         claim,
         missing_since=0.0,
         stage=claim.stage if leaving else _STAGES[event.kind],
-        since=claim.since if leaving else now,
+        since=claim.since if leaving or again else now,
         pid=event.pid or claim.pid,
         pid_started=event.pid_started or claim.pid_started,
         opened_at=claim.opened_at or (now if opened else 0.0),

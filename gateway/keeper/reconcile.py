@@ -400,9 +400,7 @@ class Reconciler:
             self._metrics.time_to_agent.labels("dispatched").observe(now - want.lacking_since)
         ours = self._admission.ours(sent.agent)
         doubts = sent.lost + (1 if self._fleet.lapsed else 0)
-        for number in range(min(MOST_AT_ONCE, 2**doubts) if ours else 1):
-            if number and not await self._still_lacks(sent):
-                break
+        for _ in range(min(MOST_AT_ONCE, 2**doubts) if ours else 1):
             self._must_lead(epoch)
             dispatch = await self._livekit.create_dispatch(
                 sent.room, sent.agent, metadata=sent.metadata, attributes=gate.attributes(sent)
@@ -412,12 +410,6 @@ class Reconciler:
             log.info("dispatch_created", room=sent.room, agent=sent.agent, job=sent.id, outcome=outcome)
             # An unknown answer may have had its effect (I3): wait for the claim all the same.
         return Look(due=now + (self._settings.claim_timeout if ours else self._settings.foreign_timeout))
-
-    async def _still_lacks(self, sent: Want) -> bool:
-        """Whether nobody has come for a want since it was written: LiveKit's answer may take long."""
-        stored = await self._store.want(sent.id)
-        unchanged = stored is not None and stored.state is sent.state
-        return unchanged and await self._holder(sent) is None
 
     async def _pinned(self, want: Want, seen: Seen) -> Want | Unknown:
         """The want with its room's SID, which must be known before anything is dispatched into it (I4)."""

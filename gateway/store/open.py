@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
 from gateway.keeper.ports import LEASE, Store
@@ -12,8 +12,11 @@ from gateway.store.clock import steady_clock
 
 
 @asynccontextmanager
-async def open_store(settings: StoreSettings, *, lease: float = LEASE) -> AsyncIterator[Store]:
-    """Open the store for as long as the block lasts; all times are its `clock`.
+async def open_store(
+    settings: StoreSettings, *, lease: float = LEASE, told_to_end: Callable[[], bool] = lambda: False
+) -> AsyncIterator[Store]:
+    """Open the store for as long as the block lasts; all times are its `clock`. A server that is not up yet
+    is waited for, until this process is told to end.
 
     Raises:
         StoreLocked: another process has the file.
@@ -21,7 +24,7 @@ async def open_store(settings: StoreSettings, *, lease: float = LEASE) -> AsyncI
         StartupError: the Redis server is not fit for a store.
     """
     if settings.url:
-        async with redis.open_store(settings, lease=lease) as shared:
+        async with redis.open_store(settings, lease=lease, told_to_end=told_to_end) as shared:
             yield shared
     else:
         async with sqlite.open_store(settings, steady_clock()) as own:

@@ -7,7 +7,7 @@ may have been written; repeating an ask or a claim is harmless.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from itertools import islice
@@ -43,16 +43,21 @@ FIRST_LOOKS = 3
 
 @asynccontextmanager
 async def open_store(
-    settings: StoreSettings, *, lease: float = LEASE, patience: float = 15.0
+    settings: StoreSettings,
+    *,
+    lease: float = LEASE,
+    patience: float = 15.0,
+    told_to_end: Callable[[], bool] = lambda: False,
 ) -> AsyncIterator[RedisStore]:
-    """Open the store for as long as the block lasts. A server that is not up yet may take `patience` seconds.
+    """Open the store for as long as the block lasts. A server that is not up yet may take `patience` seconds,
+    or until this process is told to end.
 
     Raises:
         StoreUnavailable: it cannot be reached, or does not let us in.
         StartupError: it is not fit for a store.
     """
     async with open_link(settings) as link:
-        await ready(link, settings.shown, patience)
+        await ready(link, settings.shown, patience, told_to_end=told_to_end)
         yield RedisStore(link, await _clock(link), lease)
 
 

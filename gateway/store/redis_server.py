@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 
 import anyio
 import structlog
@@ -17,11 +18,14 @@ PAUSE = 0.5
 log = structlog.get_logger(__name__)
 
 
-async def ready(link: RedisLink, shown: str, patience: float) -> None:
+async def ready(
+    link: RedisLink, shown: str, patience: float, *, told_to_end: Callable[[], bool] = lambda: False
+) -> None:
     """Return once the server answers and is fit.
 
     Raises:
-        StoreUnavailable: it does not answer within `patience` seconds, or does not let us in.
+        StoreUnavailable: it does not answer within `patience` seconds, or before this process is told to
+            end, or does not let us in.
         StartupError: it is not fit.
     """
     give_up_at = time.monotonic() + patience
@@ -30,7 +34,7 @@ async def ready(link: RedisLink, shown: str, patience: float) -> None:
             info = await link.info()
             break
         except StoreUnavailable as fault:
-            if time.monotonic() > give_up_at or "ROOMKEEPER_STORE" in str(fault):
+            if time.monotonic() > give_up_at or told_to_end() or "ROOMKEEPER_STORE" in str(fault):
                 raise
             log.warning("waiting_for_the_store", why=str(fault))
             await anyio.sleep(PAUSE)

@@ -272,6 +272,17 @@ async def test_a_server_that_is_not_up_yet_is_waited_for(server: RedisServer) ->
         await anyio.to_thread.run_sync(server.start)
 
 
+async def test_whoever_is_told_to_end_waits_for_no_server(server: RedisServer) -> None:
+    """A SIGTERM during the start."""
+    settings = StoreSettings(url=server.url)
+    server.kill()
+    began = time.monotonic()
+    with pytest.raises(StoreUnavailable):
+        async with open_store(settings, told_to_end=lambda: time.monotonic() > began + 1):
+            pass
+    assert time.monotonic() - began < 5
+
+
 async def test_a_server_that_throws_rows_away_is_refused() -> None:
     """Evicted claims would let a second agent in: the operator reads what to set."""
     with RedisServer(config={"maxmemory": "100mb", "maxmemory-policy": "allkeys-lru"}) as server:

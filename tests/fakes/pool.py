@@ -343,7 +343,7 @@ class FakePool:
         confirmed = await self._gate.confirm(job.offer.job_id)
         await self._awake()
         if confirmed and not job.cancelled:
-            job.pauses_before = job.pauses
+            job.pauses_before = job.pauses - job.frozen  # it hears the answer when it goes on
             self._step(job, partial(self._work, job, what))
         else:
             self._step(job, partial(self._refused, job))

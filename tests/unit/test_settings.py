@@ -161,6 +161,32 @@ def test_a_url_with_a_typing_error_is_no_files_name(text: str) -> None:
     assert "hunter2" not in fault
 
 
+@pytest.mark.parametrize("name", ["LIVEKIT_URL", "ROOMKEEPER_LIVEKIT_PUBLIC_URL", "AGENT_WORKER_URL"])
+@pytest.mark.parametrize(
+    "text", ["https://user:hunter2@lk.test", "http://lk.test:99999", "http://lk.test/a b", "http://lk.test/\x07hunter2"]
+)
+def test_an_address_that_is_told_and_logged_has_no_password_in_it(name: str, text: str) -> None:
+    """Nor anything else that no address has; what is wrong is said without it."""
+    [fault] = faults({name: text})
+    assert fault.startswith(f"{name}: must be ")
+    assert "hunter2" not in fault
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("LIVEKIT_AGENT_NAME", "a" * 300),
+        ("LIVEKIT_AGENT_NAME", "a\x07"),
+        ("ROOMKEEPER_ROOMS", "session-*=" + "a" * 300),
+        ("LIVEKIT_API_KEY", "key\nkey"),
+    ],
+)
+def test_a_name_that_no_request_could_give_is_refused(name: str, text: str) -> None:
+    """It would fail at the first job, or at LiveKit."""
+    [fault] = faults({name: text})
+    assert fault.startswith(f"{name}: must ")
+
+
 def test_the_store_is_shown_without_its_password() -> None:
     """Banner, checks and logs say where it is, not how to get in."""
     store = read({"ROOMKEEPER_STORE": "rediss://user:hush-hush@redis.test:6380/2"}, dev=True).store

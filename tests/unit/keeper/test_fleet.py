@@ -36,13 +36,15 @@ class Beats:
         took: float = 0.01,
         other_at: float | None = None,
         generation: str = "g",
+        node: str = "",
     ) -> None:
-        """`other_at`: when another replica beat last."""
+        """`other_at`: when another replica beat last; `node`: LiveKit's, where its worker is registered."""
         sent = self.clock.now
         self.clock.now += took
         others = []
         if other_at is not None:
-            others = [Replica(id="other", host="h", agent="a", capacity=Capacity(slots=1), beat_at=other_at)]
+            capacity = Capacity(slots=1, node_id=node)
+            others = [Replica(id="other", host="h", agent="a", capacity=capacity, beat_at=other_at)]
         self.fleet.told_all(sent)
         self.fleet.take(
             Pulse(now=self.clock.now, generation=generation, leader=leader, epoch=epoch, replicas=others),
@@ -130,6 +132,18 @@ def test_after_a_gap_of_our_own_nobody_is_taken_for_lapsed_at_once() -> None:
         beats.wait(0.5)
         beats.beat(other_at=heard)
     assert not beats.fleet.alive("other")
+
+
+def test_a_node_of_which_nobody_has_told_lately_is_not_there() -> None:
+    """After the store was away all others count as living, and LiveKit may have restarted meanwhile."""
+    beats = Beats()
+    heard = beats.clock.now
+    beats.beat(other_at=heard, node="ND_old")
+    assert beats.fleet.nodes() == {"ND_old"}
+    beats.wait(LEASE + 5.0)
+    beats.beat(other_at=heard, node="ND_old")
+    assert beats.fleet.alive("other")
+    assert beats.fleet.nodes() == frozenset()
 
 
 def test_a_store_that_forgot_is_forgetful_for_a_while() -> None:
