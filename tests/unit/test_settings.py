@@ -163,7 +163,13 @@ def test_a_url_with_a_typing_error_is_no_files_name(text: str) -> None:
 
 @pytest.mark.parametrize("name", ["LIVEKIT_URL", "ROOMKEEPER_LIVEKIT_PUBLIC_URL", "AGENT_WORKER_URL"])
 @pytest.mark.parametrize(
-    "text", ["https://user:hunter2@lk.test", "http://lk.test:99999", "http://lk.test/a b", "http://lk.test/\x07hunter2"]
+    "text",
+    [
+        "https://user:hunter2@lk.test",
+        "http://lk.test:99999",
+        "http://lk.test/a b",
+        "http://lk.test/\x07hunter2",
+    ],
 )
 def test_an_address_that_is_told_and_logged_has_no_password_in_it(name: str, text: str) -> None:
     """Nor anything else that no address has; what is wrong is said without it."""
