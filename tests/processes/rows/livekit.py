@@ -53,6 +53,24 @@ async def _down_for_long(outcome: Outcome, seconds: float) -> None:
             await here.calm(rooms)
 
 
+@row("livekit-and-redis", "livekit-server restarted while no replica reaches Redis, 8 s in all", n=4)
+async def down_with_the_store(outcome: Outcome) -> None:
+    """Agents are ended, since nobody could tell whether they still hold their rooms. Rooms whose people are
+    back have one again: nothing takes them for ended."""
+    setup = Setup(replicas=2, slots=6, redis=True, proxied=frozenset({"redis"}))
+    async with stage(setup, outcome) as here:
+        rooms = await here.serve(3)
+        for _ in range(outcome.n):
+            async with here.pause(rooms):
+                await asyncio.gather(*(here.links[r.number, "redis"].cut() for r in here.replicas))
+                await asyncio.sleep(4)
+                await _down(here, 0.0)
+                await asyncio.sleep(4)
+                await asyncio.gather(*(here.links[r.number, "redis"].heal() for r in here.replicas))
+            await here.heal_all(rooms, since=time.monotonic(), limit=BACK)
+            await here.calm(rooms)
+
+
 async def _down(here: Stage, seconds: float) -> float:
     """Returns when it was back."""
     here.livekit.kill()

@@ -115,7 +115,7 @@ async def cut_off(outcome: Outcome) -> None:
             _count_the_asked(outcome, asked, await here.witnesses())
 
 
-@row("flushall-unheard", "FLUSHALL while one replica's way to Redis hangs for 4 s", n=4)
+@row("flushall-unheard", "FLUSHALL while one replica's way to Redis hangs for 4 s", n=4, bounded=1)
 async def flushed_unheard(outcome: Outcome) -> None:
     """The others lead before it can put back what it knows: its agents answer, and are left alone."""
     setup = Setup(replicas=3, slots=4, redis=True, proxied=frozenset({"redis"}))
