@@ -182,7 +182,7 @@ class Jobs:
                 case (
                     JobEventKind.LAUNCHED | JobEventKind.ENTERED | JobEventKind.CONNECTED | JobEventKind.OPEN
                 ):
-                    done = await self._advance(advanced(claim, event, now), claim)
+                    done = await self._advance(advanced(claim, event, told_at), claim)
                 case JobEventKind.SESSION_CLOSED:
                     done = await self._advance(closed(claim, event.detail, now, told_at), claim)
                 case JobEventKind.RAISED:
@@ -301,8 +301,9 @@ class Jobs:
                 return failed(want, now=now, reason=why[end])
 
 
-def advanced(claim: Claim, event: JobEvent, now: float) -> Claim:
-    """The claim after its job has come one stage further."""
+def advanced(claim: Claim, event: JobEvent, told_at: float) -> Claim:
+    """The claim after its job has come one stage further: when it said so, not when the store could hear."""
+    reached_at = max(claim.since, told_at)
     leaving = claim.stage is Stage.LEAVING
     again = claim.stage is _STAGES[event.kind]  # told once more when it is back in its room
     opened = event.kind is JobEventKind.OPEN
@@ -310,10 +311,10 @@ def advanced(claim: Claim, event: JobEvent, now: float) -> Claim:
         claim,
         missing_since=0.0,
         stage=claim.stage if leaving else _STAGES[event.kind],
-        since=claim.since if leaving or again else now,
+        since=claim.since if leaving or again else reached_at,
         pid=event.pid or claim.pid,
         pid_started=event.pid_started or claim.pid_started,
-        opened_at=claim.opened_at or (now if opened else 0.0),
+        opened_at=claim.opened_at or (reached_at if opened else 0.0),
         close_reason="" if opened else claim.close_reason,
         closed_at=0.0 if opened else claim.closed_at,
     )
