@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from gateway.keeper.fleet import FORGETFUL
 from tests.simulation.books import NOBODY_LEADS, Life, RoomBook
 from tests.simulation.faults import Faults
 
@@ -33,6 +34,11 @@ distance."""
 AFTER_PAUSE = 6.0
 """Seconds after a pause in which what a job tells is not taken for its own will."""
 
+SETTLED = 8.0
+"""Seconds after a loss of memory in which claims are put back, and told again if that failed."""
+BACK = 3.0
+"""Seconds in which a replica that reaches the store again has put back what it knows."""
+
 PROLONGS: Mapping[str, float] = {
     "replica-frozen": 2.0,
     "agent-frozen": 2.0,
@@ -46,12 +52,16 @@ PROLONGS: Mapping[str, float] = {
 they must be (I1)."""
 
 
-def forgotten(faults: Faults, life: Life) -> bool:
-    """The store lost its memory, and just then the gateway of that agent was out of touch with the store."""
+def forgotten(faults: Faults, life: Life, now: float) -> bool:
+    """The store lost its memory, and the gateway of that agent has been out of touch with it for as long as
+    an agent without a claim is asked before it is put out."""
     return any(
-        faults.between(loss.began - 2.0, loss.began + 8.0, OUT_OF_STORE, life.replica)
+        away.hits(life.replica)
+        and away.began <= loss.began + SETTLED
+        and min(away.ended, now) >= loss.began + FORGETFUL - BACK
         for loss in faults.of(MEMORY_LOSS)
         if loss.began > life.came_at - 60.0
+        for away in faults.of(OUT_OF_STORE)
     )
 
 

@@ -169,6 +169,18 @@ MUTATIONS = [
             _at(3.0, "blip", room="r1", who="p", lasts=6.0),
         ),
     ),
+    Mutation(
+        "whoever has no claim is put out unasked",
+        walls.nobody_is_asked_first,
+        "I3",
+        # Others lead when the agent's replica is back, half a second after the store is settled.
+        _seeds(
+            ARRIVE,
+            _at(2.0, "cut-off-store", lasts=4.0),
+            _at(2.05, "store-wiped"),
+            replicas=3,
+        ),
+    ),
     Mutation("ghosts stay", walls.ghosts_stay, "I1", _history(ARRIVE, _at(3.0, "agent-dies", room="r1"))),
     Mutation(
         "processes are not ended",

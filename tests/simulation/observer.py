@@ -147,6 +147,6 @@ class Observer(Books):
             return "the room, or an agent before, ended"
         if not self.people(room) and self.outage_at < self._clock() - PEOPLE_RETURN:
             return "nobody was there"
-        if forgotten(self.faults, life):
+        if forgotten(self.faults, life, self._clock()):
             return "the store forgot it while its gateway could not tell again"
         return None

@@ -13,7 +13,7 @@ from unittest.mock import patch
 
 from gateway.keeper import jobs, plan
 from gateway.keeper.gate import ClaimGate
-from gateway.keeper.model import Claim, End, Room, Seen, Unknown
+from gateway.keeper.model import Claim, End, Room, Seen, Unknown, Want
 from gateway.keeper.ports import LeaseLost
 from gateway.keeper.reconcile import Reconciler
 from gateway.keeper.resync import Resync
@@ -36,6 +36,13 @@ def instead(owner: Any, name: str, other: Callable[..., Any]) -> AbstractContext
     ]:
         raise TypeError(f"{name}{there} is not {name}{here} any more")
     return patch.object(owner, name, other)
+
+
+def nobody_is_asked_first() -> AbstractContextManager[Any]:
+    async def certainly(self: Reconciler, want: Want, action: RemoveParticipant, claimed: bool) -> bool:
+        return False
+
+    return instead(Reconciler, "_may_be_claimed", certainly)
 
 
 def no_claim() -> AbstractContextManager[Any]:
