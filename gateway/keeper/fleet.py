@@ -121,8 +121,7 @@ class Fleet:
         self._back_at |= {i: sent_at for i in silent if i in self._others and i not in self._lapsed}
         self._forget_sums()
         self._settled = pulse.settled
-        if self._generation and pulse.generation != self._generation:
-            self._forgot_at = sent_at
+        self._forgot_at = sent_at - pulse.age  # also when this replica came only after that
         self._generation = pulse.generation
 
     def _take_lead(self, pulse: Pulse, sent_at: float) -> None:

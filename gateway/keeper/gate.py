@@ -31,6 +31,8 @@ SENT = "roomkeeper.sent"
 OFFER_LIFE = 6.0
 """Seconds after a dispatch in which a worker may be asked: LiveKit waits 3 s for an answer (fact 4), and asks
 another worker after that. A worker that stood still finds older questions when it goes on."""
+CONFIRM_LIFE = 1.0
+"""Seconds for which what was read of a claim lets its job connect."""
 
 
 def attributes(want: Want) -> dict[str, str]:
@@ -94,6 +96,13 @@ class ClaimGate:
         return False
 
     async def confirm(self, job_id: str) -> bool:
+        began = self._clock()
+        confirmed = await self._still_holds(job_id)
+        if self._clock() > began + CONFIRM_LIFE:  # this process stood still: what it read is old
+            confirmed = await self._still_holds(job_id)
+        return confirmed
+
+    async def _still_holds(self, job_id: str) -> bool:
         try:
             claim = await self._store.claim_of(job_id)
             if claim is None or claim.stage is Stage.LEAVING or claim.replica != self._fleet.id:

@@ -6,6 +6,7 @@ keeper's clock.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -193,6 +194,8 @@ class Pulse:
     settled: bool = True
     """False for as long as one heartbeat lapse after a generation began: not everybody has put back yet what
     the store lost."""
+    age: float = math.inf
+    """Seconds since the generation began; infinite where the store loses nothing."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -62,13 +62,14 @@ def replica_body(me: Replica) -> bytes:
 
 
 def pulse_of(told: Sequence[bytes]) -> Pulse:
-    now, generation, settled, leader, epoch, *rest = told
+    now, generation, settled, leader, epoch, age, *rest = told
     return Pulse(
         now=int(now) / 1e6,
         generation=generation.decode(),
         leader=leader.decode(),
         epoch=int(epoch),
         settled=settled == b"1",
+        age=int(age) / 1e6,
         replicas=sorted(_replicas(rest), key=lambda replica: replica.id),
     )
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import bisect
 import functools
+import math
 from collections import defaultdict, deque
 from collections.abc import Callable, Iterable
 from dataclasses import replace
@@ -65,6 +66,8 @@ class World:
         self._lost_something = False
         """The server is another one than the generation's: the next heartbeat begins a new one."""
         self._settling_until = 0.0
+        self._began_at = -math.inf
+        """When the generation began."""
         self._clear()
 
     def _clear(self) -> None:
@@ -245,6 +248,7 @@ class World:
             now=now,
             generation=self.generation,
             settled=now >= self._settling_until,
+            age=now - self._began_at,
             leader=self._leader_at(now),
             epoch=self._epoch,
             replicas=sorted(self._replicas.values(), key=lambda r: r.id),
@@ -332,6 +336,7 @@ class World:
     def _begin_generation_if_another(self, now: float) -> None:
         if self._lost_something:
             self._settling_until = now + self.lease
+            self._began_at = now
             self._lost_something = False
             self._generations += 1
             self._leader = ""

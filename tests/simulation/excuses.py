@@ -28,6 +28,9 @@ DEAFENING = (
 BLINDING = ("cut-off-livekit", "clock-off", "livekit-api")
 """Faults in which rooms cannot be looked at."""
 
+PIN_AGAIN = 30.0
+"""Seconds after a restart of LiveKit in which a want may still be pinned to the room from before."""
+
 LAPSE = 2.0
 """Seconds without the store after which others may take a replica for lapsed, with its heartbeats'
 distance."""
@@ -83,6 +86,11 @@ def knowable(faults: Faults, book: RoomBook) -> bool:
         return False  # its gateway lapsed, and nobody else can tell an end from a death (fact 12)
     if faults.between(at - AFTER_PAUSE, at, ("replica-frozen",), via):
         return False
+    if any(
+        restart.ended > at - PIN_AGAIN and faults.between(restart.ended, at, BLINDING)
+        for restart in faults.of(("livekit-restart",))
+    ):
+        return False  # it had come back into another instance, which nobody could see
     if faults.between(at - NOBODY_LEADS, at, MEMORY_LOSS):
         return False  # nobody led: what happened meanwhile to the room is not known when somebody does
     for loss in faults.of(MEMORY_LOSS):

@@ -44,7 +44,8 @@ if changed then
   tell_leader(here)
 end
 
-local pulse = {digits(NOW), id, settled and '1' or '', LEADER, LEAD_EPOCH}
+local began = tonumber(redis.call('HGET', P .. 'generation', 'from'))
+local pulse = {digits(NOW), id, settled and '1' or '', LEADER, LEAD_EPOCH, digits(NOW - began)}
 local beats = redis.call('HGETALL', P .. 'beats')
 for i = 1, #beats, 2 do
   local replica, at = beats[i], tonumber(beats[i + 1])

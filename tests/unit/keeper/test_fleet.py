@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from gateway.keeper.fleet import CATCHES_UP, MARGIN, Fleet
+import math
+
+from gateway.keeper.fleet import CATCHES_UP, FORGETFUL, MARGIN, Fleet
 from gateway.keeper.model import Pulse, Replica
 from gateway.keeper.ports import LEASE
 from pool.ports import Capacity
@@ -37,6 +39,7 @@ class Beats:
         other_at: float | None = None,
         generation: str = "g",
         node: str = "",
+        age: float = math.inf,
     ) -> None:
         """`other_at`: when another replica beat last; `node`: LiveKit's, where its worker is registered."""
         sent = self.clock.now
@@ -47,7 +50,14 @@ class Beats:
             others = [Replica(id="other", host="h", agent="a", capacity=capacity, beat_at=other_at)]
         self.fleet.told_all(sent)
         self.fleet.take(
-            Pulse(now=self.clock.now, generation=generation, leader=leader, epoch=epoch, replicas=others),
+            Pulse(
+                now=self.clock.now,
+                generation=generation,
+                leader=leader,
+                epoch=epoch,
+                replicas=others,
+                age=age,
+            ),
             sent,
         )
 
@@ -150,8 +160,17 @@ def test_a_store_that_forgot_is_forgetful_for_a_while() -> None:
     """Not at a start: nobody has forgotten anything then."""
     beats = Beats()
     told = []
-    for generation in ["g", "h", *["h"] * 30]:
-        beats.beat(generation=generation)
+    for age in [math.inf, *(0.5 * n for n in range(30))]:
+        beats.beat(generation="g" if age == math.inf else "h", age=age)
         told.append(beats.fleet.forgetful)
         beats.wait(0.5)
     assert (told[0], told[1], told[-1]) == (False, True, False)
+
+
+def test_whoever_comes_just_after_the_store_forgot_knows_that_it_is_forgetful() -> None:
+    """Another replica may be about to put back what this one has never seen."""
+    beats = Beats()
+    beats.beat(age=5.0)
+    assert beats.fleet.forgetful
+    beats.wait(FORGETFUL - 5.0)
+    assert not beats.fleet.forgetful
