@@ -39,10 +39,10 @@ async def test_a_start_answers_with_every_field_of_the_contract(door: Door) -> N
 
 async def test_the_documented_request_is_taken_as_it_is(open_door: OpenDoor) -> None:
     """The frontend's full request, `payload` with both fields, reaches the keeper."""
-    door = open_door(AGENT_WORKER_URL="https://worker.example.com")
+    door = open_door(AGENT_WORKER_URL="https://agents.example.com")
     answer = await door.ask(
         "room-123",
-        payload={"agentName": "my-telephony-agent", "workerUrl": "https://worker.example.com"},
+        payload={"agentName": "my-telephony-agent", "workerUrl": "https://agents.example.com"},
     )
 
     assert answer.status_code == 200
