@@ -58,7 +58,8 @@ class LiveKit(Protocol):
 
     async def answers(self, room: str, identity: str) -> bool | Unknown:
         """Whether the participant's process lives: asked something that needs no cooperation of it
-        (`PerformRpc` of a method that nobody has). False: it did not answer within 2 s, or is not there."""
+        (`PerformRpc` of a method that nobody has). False: it left two questions open, the
+        later one for 2 s, or is not there."""
 
     async def send_status(self, room: str, payload: bytes) -> None:
         """A data message to everybody in the room (topic `roomkeeper.status`). Best effort."""

@@ -19,7 +19,7 @@ from tests.fakes.livekit_dispatching import Dispatching
 from tests.fakes.livekit_parts import Call, DispatchState, Fault, RoomState
 
 NO_NODE_TIMEOUT = 3.0  # fact 19
-ANSWER_TIMEOUT = 2.0  # S11
+ANSWER_TIMEOUT = 2.5  # S11, S18
 
 T = TypeVar("T")
 

@@ -78,6 +78,13 @@ def told_by_one_that_missed_it(faults: Faults, book: RoomBook) -> bool:
     )
 
 
+def stop_told_again(faults: Faults, book: RoomBook, now: float) -> bool:
+    """The last word was a stop, and the store lost it: the room was served again, until whoever had taken the
+    stop could tell of it."""
+    last = max((c.until for c in book.causes), default=-1.0)
+    return any(s.sent >= last and faults.between(s.sent, now, MEMORY_LOSS) for s in book.stops)
+
+
 def knowable(faults: Faults, book: RoomBook) -> bool:
     """Whether the keeper got to know that the agent ended on purpose: nothing was in the way of its telling,
     and that was the last word."""

@@ -25,7 +25,14 @@ from tests.fakes.livekit import FakeLiveKit
 from tests.fakes.livekit_parts import Link
 from tests.fakes.pool_jobs import FakeJob
 from tests.simulation.books import Books, Life, RoomBook
-from tests.simulation.excuses import OUT_OF_STORE, PROLONGS, forgotten, knowable, told_by_one_that_missed_it
+from tests.simulation.excuses import (
+    OUT_OF_STORE,
+    PROLONGS,
+    forgotten,
+    knowable,
+    stop_told_again,
+    told_by_one_that_missed_it,
+)
 
 OVERLAP = 2.0
 """Seconds for which two agents may meet after one of them was out of touch (I1)."""
@@ -149,4 +156,6 @@ class Observer(Books):
             return "nobody was there"
         if forgotten(self.faults, life, self._clock()):
             return "the store forgot it while its gateway could not tell again"
+        if stop_told_again(self.faults, book, self._clock()):
+            return "a stop that the store had forgotten was told again"
         return None

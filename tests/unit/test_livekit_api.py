@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
@@ -321,6 +322,32 @@ async def test_only_what_a_participant_said_or_left_unsaid_tells_whether_it_live
     async with answering(handler) as url, client(url) as livekit:
         answer = await livekit.answers("r", "agent-1")
     assert isinstance(answer, Unknown) if verdict is None else answer is verdict
+
+
+@pytest.mark.parametrize(
+    ("first_takes", "asked_in_all"), [(0.0, 1), (2.0, 2)], ids=["answered", "answer lost"]
+)
+async def test_a_question_whose_answer_livekit_lost_is_put_again(
+    first_takes: float, asked_in_all: int
+) -> None:
+    """LiveKit sends a question before it waits for the answer, so one that comes at once is lost (S18): no
+    living agent may be taken for dead by that."""
+    asked = 0
+
+    async def handler(request: web.Request) -> web.StreamResponse:
+        nonlocal asked
+        if "ListParticipants" in request.path:
+            there = proto.ListParticipantsResponse(participants=[models.ParticipantInfo(identity="agent-1")])
+            return web.Response(body=there.SerializeToString())
+        asked += 1
+        if asked == 1 and first_takes:
+            await asyncio.sleep(first_takes)
+            return rpc_error(1502, "Response timeout")
+        return rpc_error(1400, "Method not supported", twirp="invalid_argument", status=400)
+
+    async with answering(handler) as url, client(url) as livekit:
+        assert await livekit.answers("r", "agent-1") is True
+    assert asked == asked_in_all
 
 
 async def test_a_participant_whose_room_is_on_no_node_is_neither_dead_nor_removed() -> None:
