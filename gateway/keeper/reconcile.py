@@ -179,10 +179,11 @@ class Reconciler:
 
     async def _keep(self, want: Want, claim: Claim | None, seen: Seen, epoch: int) -> Look:
         """Plan for one want and carry it out; several steps when each is due at once."""
+        answers: dict[str, bool] = {}
         for _ in range(6):
             if claim is not None:
                 claim = await self._adopted(claim, want, epoch)
-            runs = await self._runs(claim, seen) if claim is not None else False
+            runs = await self._runs(claim, seen, answers) if claim is not None else False
             if isinstance(runs, Unknown):
                 return _unknown(runs)
             decided = plan(self._situation(want, claim, seen, runs=runs), self._settings)
@@ -209,9 +210,10 @@ class Reconciler:
         serving = replace(claim, want_id=want.id, generation=want.generation)
         return serving if await self._store.advance(serving, was=claim, epoch=epoch) else claim
 
-    async def _runs(self, claim: Claim, seen: Seen) -> bool | Unknown:
+    async def _runs(self, claim: Claim, seen: Seen, answers: dict[str, bool]) -> bool | Unknown:
         """Whether the claim's job lives. A replica whose heartbeat stopped may be cut off from the store
-        only, or stand still while its processes talk on: then its agent is asked, through LiveKit."""
+        only, or stand still while its processes talk on: then its agent is asked, through LiveKit, once in
+        a look: `answers` keeps what each said, since silence takes seconds."""
         if claim.replica == self._fleet.id:
             return self._workers.runs(claim.job_id) or self._jobs.pending(claim.job_id)
         if not claim.replica or self._gone(claim):
@@ -220,11 +222,16 @@ class Reconciler:
             return True
         if all(p.identity != claim.identity for p in seen.participants):
             return self._may_return(claim, seen)
+        if claim.identity in answers:
+            return answers[claim.identity]
         answer = await self._livekit.answers(claim.room, claim.identity)
         word = "unknown" if isinstance(answer, Unknown) else "alive" if answer else "gone"
         self._metrics.witnesses.labels(word).inc()
         log.info("lapsed_replicas_agent_asked", room=claim.room, replica=claim.replica, answer=word)
-        return answer or self._fleet.alive(claim.replica)  # back meanwhile: its own word counts
+        if isinstance(answer, Unknown):
+            return answer
+        answers[claim.identity] = answer or self._fleet.alive(claim.replica)  # back meanwhile: it says so
+        return answers[claim.identity]
 
     def _may_return(self, claim: Claim, seen: Seen) -> bool:
         """Whether an agent that is not listed may be about to come back by itself: it belongs to the instance
@@ -425,7 +432,7 @@ class Reconciler:
         """A claim whose want has ended: its job leaves the room."""
         now = self._clock()
         listed = any(p.identity == claim.identity for p in seen.participants)
-        runs = await self._runs(claim, seen)
+        runs = await self._runs(claim, seen, {})
         if isinstance(runs, Unknown):
             return _unknown(runs)
         if not runs:

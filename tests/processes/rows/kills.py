@@ -48,10 +48,13 @@ async def kill_gateway(outcome: Outcome) -> None:
             await here.end_all(rooms)
 
 
-@row("kill-replica", "kill -9 of one of three replicas", n=12, bounded=1, limit=10)
+@row(
+    "kill-replica", "kill -9 of one of three replicas, each as on its own machine", n=12, bounded=1, limit=10
+)
 async def kill_replica(outcome: Outcome) -> None:
-    """The heartbeat lapses, the ghosts are removed, the others take the rooms. Then it is started again."""
-    async with stage(Setup(replicas=3, slots=4, redis=True), outcome) as here:
+    """The heartbeat lapses, the agents leave LiveKit's question open, the ghosts are removed, the others take
+    the rooms. Then it is started again."""
+    async with stage(Setup(replicas=3, slots=4, redis=True, entry="tests.processes.apart"), outcome) as here:
         for number in range(outcome.n):
             rooms = await here.serve(6)
             victim = max(here.replicas, key=lambda r: (len(here.rooms_of(r, rooms)), random.random()))
