@@ -13,5 +13,5 @@ if __name__ == "__main__":
     from gateway.cli import app
 
     hosts = importlib.import_module("gateway.hosts")
-    hosts._machine = lambda: f"machine-of-{os.getpid()}"
+    vars(hosts)["_machine"] = lambda: f"machine-of-{os.getpid()}"
     app()

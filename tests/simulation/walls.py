@@ -122,8 +122,8 @@ def silence_is_death() -> AbstractContextManager[Any]:
     """A witness that could not be asked counts as one that said no."""
     runs = Reconciler._runs
 
-    async def certain(self: Reconciler, claim: Claim, seen: Seen) -> bool:
-        return await runs(self, claim, seen) is True
+    async def certain(self: Reconciler, claim: Claim, seen: Seen, answers: dict[str, bool]) -> bool:
+        return await runs(self, claim, seen, answers) is True
 
     return instead(Reconciler, "_runs", certain)
 
