@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from gateway.keeper.fleet import CATCHES_UP, FORGETFUL, MARGIN, Fleet
+from gateway.keeper.fleet import CATCHES_UP, FORGETFUL, MARGIN, Fleet, Strength
 from gateway.keeper.model import Pulse, Replica
 from gateway.keeper.ports import LEASE
 from pool.ports import Capacity
@@ -174,3 +174,11 @@ def test_whoever_comes_just_after_the_store_forgot_knows_that_it_is_forgetful() 
     assert beats.fleet.forgetful
     beats.wait(FORGETFUL - 5.0)
     assert not beats.fleet.forgetful
+
+
+def test_a_worker_that_reports_itself_full_counts_for_nothing_and_is_there_all_the_same() -> None:
+    """It comes back by itself; nobody is sent there meanwhile."""
+    full = Capacity(slots=4, warm=4, running=1, node_id="ND_1", paused=True)
+    strength = Strength().with_worker(full)
+    assert (strength.slots, strength.busy, strength.free) == (0, 0, 0)
+    assert strength.registered

@@ -9,8 +9,8 @@ import anyio
 import msgspec
 import pytest
 
-from gateway.keeper.model import Ask, Invitation, Job, State
-from gateway.keeper.ports import LEASE, StoreUnavailable
+from gateway.keeper.model import Ask, Claim, Invitation, Job, Pulse, Replica, State
+from gateway.keeper.ports import LEASE, RowUnreadable, StoreUnavailable
 from gateway.settings import KeeperSettings
 from tests.fakes.livekit_parts import Call, Fault
 from tests.unit.keeper.site import AGENT, Site, a_site
@@ -379,6 +379,29 @@ async def test_the_worker_reports_full_while_the_store_is_out_of_reach() -> None
         await anyio.sleep(1)
         assert not site.pool.capacity().paused
         await site.served()
+
+
+async def test_a_job_whose_row_another_version_wrote_is_not_cut(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The store answers, if only with what cannot be read: an agent that LiveKit lost in that time stays."""
+    async with a_site() as site, site.running():
+        site.person()
+        await site.ask()
+        first = await site.served()
+        await anyio.sleep(1)
+
+        async def unheard(me: Replica, *, lead: bool) -> Pulse:
+            raise StoreUnavailable("away")
+
+        async def unreadable(job_id: str) -> Claim | None:
+            raise RowUnreadable("of another version")
+
+        with monkeypatch.context() as patch:
+            patch.setattr(site.store, "beat", unheard)
+            patch.setattr(site.store, "claim_of", unreadable)
+            await site.livekit.restart(down=2 * LEASE)
+            await anyio.sleep(LEASE)
+        await anyio.sleep(20)
+        assert site.observer.agents("r") == [first]
 
 
 async def test_nobody_is_said_to_have_joined_before_the_store_was_told_what_happened_meanwhile() -> None:
