@@ -92,8 +92,8 @@ class RoomBook:
     """An agent came for the last cause: what it asked for is bound to that instance."""
     last_person_left: float = -1.0
     returned_into: str = ""
-    """The instance into which an agent came back by itself that was cut off while its own one ended: from
-    outside this is a restart of LiveKit, after which the room is the same."""
+    """The instance into which an agent came by itself that was cut off, or stood still at the door, while its
+    own one ended: from outside this is a restart of LiveKit, after which the room is the same."""
 
     @property
     def returned(self) -> bool:
@@ -217,6 +217,8 @@ class Books:
         self.lives[connection] = life
         if before is None:
             self.arrived(room, book, life)
+            if job.offer.sid != book.sid and self.out_of_touch(life):
+                book.returned_into = book.sid
         else:
             life.silences, life.came_at = -1, before.came_at  # it was away: see `out_of_touch`
             if book.sid != before.sid:
