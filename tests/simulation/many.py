@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field
 
+from tests.livekit_server import die_with
 from tests.simulation.clock import quiet
 from tests.simulation.generator import draw
 from tests.simulation.history import History
@@ -44,12 +46,19 @@ def play_seeds(first: int, seeds: int, progress: Callable[[Tally, Tally], None])
     """The seeds from `first` on. `progress` hears of all so far, and of what is new of it."""
     total = Tally()
     began = time.monotonic()
-    with ProcessPoolExecutor(PROCESSES, initializer=quiet) as pool:
+    with ProcessPoolExecutor(PROCESSES, initializer=_begin, initargs=(os.getpid(),)) as pool:
         for tally in pool.map(_play_chunk, list(_chunks(first, seeds))):
             total.add(tally)
             total.real_s = time.monotonic() - began
             progress(total, tally)
     return total
+
+
+def _begin(parent: int) -> None:
+    """Of a process that plays: it ends with the one that it plays for, however that ends."""
+    if (tie := die_with(parent)) is not None:
+        tie()
+    quiet()
 
 
 def _chunks(first: int, seeds: int) -> Iterator[range]:
