@@ -95,7 +95,7 @@ class Metrics:
         self.livekit_calls = Histogram(
             "roomkeeper_livekit_call_seconds",
             "Calls to LiveKit's API by method and outcome: ok, not_found, refused, unavailable, timeout,"
-            " unreachable, rejected, skewed (not called: the clocks differ), malformed, cancelled.",
+            " unreachable, rejected, skewed (the clocks differ: not heeded), malformed, cancelled.",
             ["method", "outcome"],
             buckets=_CALL_SECONDS,
             registry=r,

@@ -23,7 +23,7 @@ DEFAULT_AGENT = "my-telephony-agent"
 JobAuth = Literal["room-token", "operator", "open"]
 ForeignReplace = Literal["unclean", "never"]
 
-MAX_AGENT_BYTES = 256
+MAX_AGENT_NAME_BYTES = 256
 """As many as a request may give an agent's name."""
 
 T = TypeVar("T")
@@ -195,7 +195,8 @@ def _address(text: str, schemes: Collection[str], what: str) -> str:
     """The text never appears in a fault, nor anything secret in it afterwards: URLs are told and logged."""
     try:
         parts = urlsplit(text)
-        fits = parts.scheme in schemes and bool(parts.hostname) and (parts.port or 1) > 0
+        # A port that is none is a ValueError when it is read.
+        fits = parts.scheme in schemes and bool(parts.hostname) and parts.port != 0
     except ValueError:
         fits = False
     if not fits or _UNPRINTABLE.search(text) or " " in text:
@@ -207,8 +208,8 @@ def _address(text: str, schemes: Collection[str], what: str) -> str:
 
 def _name(text: str) -> str:
     """An agent's name, as requests may give it."""
-    if _UNPRINTABLE.search(text) or len(text.encode()) > MAX_AGENT_BYTES:
-        raise ValueError(f"must be at most {MAX_AGENT_BYTES} bytes, without control characters")
+    if _UNPRINTABLE.search(text) or len(text.encode()) > MAX_AGENT_NAME_BYTES:
+        raise ValueError(f"must be at most {MAX_AGENT_NAME_BYTES} bytes, without control characters")
     return text
 
 
@@ -230,7 +231,7 @@ def _store(text: str) -> StoreSettings:
         raise ValueError(f"{what} (rediss, valkey and valkeys too)")
     try:
         parts = urlsplit(text)
-        well_formed = bool(parts.hostname) and (parts.port or 6379) > 0
+        well_formed = bool(parts.hostname) and parts.port != 0
     except ValueError:
         raise ValueError(f"{what}; in a password, write / @ : # ? % as %2F and so on") from None
     if not well_formed or not re.fullmatch(r"(/\d{0,5})?", parts.path) or parts.query or parts.fragment:

@@ -10,9 +10,9 @@ from starlette.requests import ClientDisconnect, Request
 
 from gateway.errors import BodyTooLarge, InvalidRequest
 from gateway.keeper.model import MAX_ROOM_NAME_BYTES
+from gateway.settings import MAX_AGENT_NAME_BYTES
 
 MAX_BODY_BYTES = 1024 * 1024
-MAX_AGENT_NAME_BYTES = 256
 MAX_IDENTITY_BYTES = 256
 MAX_METADATA_BYTES = 512 * 1024  # fact 17
 MAX_TOKEN_BYTES = 16 * 1024

@@ -26,6 +26,9 @@ LIVEKIT_GONE = 6.0
 GAP = 1.5
 """Seconds between two heartbeats of our own after which the others' are not judged: the store was away for
 them as well."""
+AWAY = LEASE
+"""Seconds between two heartbeats of our own after which what the store says may be out of date: more than a
+slow way there makes."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -103,7 +106,7 @@ class Fleet:
         """A heartbeat came back; it was sent at that time."""
         if sent_at - self._beaten_at > GAP and self._others:
             self._judges_from = sent_at + LEASE
-        if self._beaten_at > -math.inf and sent_at - self._beaten_at > GAP:
+        if self._beaten_at > -math.inf and sent_at - self._beaten_at > AWAY:
             self._reached_again_at = sent_at
         self._take_lead(pulse, sent_at)
         self._beaten_at = sent_at
@@ -182,7 +185,7 @@ class Fleet:
         """Whether the store was out of reach, for all we know, until just now, and may not have been told yet
         what happened meanwhile."""
         now = self._clock()
-        overdue = self._beaten_at > -math.inf and now - self._beaten_at > GAP
+        overdue = self._beaten_at > -math.inf and now - self._beaten_at > AWAY
         return overdue or now < self._reached_again_at + CATCHES_UP
 
     @property
@@ -269,10 +272,14 @@ class Fleet:
 
     def node(self, want: Want) -> str:
         """The LiveKit node that the want was pinned under, while a worker is registered there; else another
-        one; "" while no worker is registered. Another one than the want's tells that LiveKit (or that node
-        of it) has restarted (facts 80, 84)."""
+        one; "" while no worker is registered, or one that was there may be there still. Another one than the
+        want's tells that LiveKit (or that node of it) has restarted (facts 80, 84)."""
         nodes = self.nodes()
-        return want.node if want.node in nodes else min(nodes, default="")
+        if want.node in nodes:
+            return want.node
+        if want.node and any(r.capacity.node_id == want.node for r in self._living_others()):
+            return ""  # whoever was registered there has not been heard since the store was away
+        return min(nodes, default="")
 
     def nodes(self) -> frozenset[str]:
         """By what was heard lately: after the store was away, nobody has lapsed, and LiveKit may have

@@ -134,6 +134,10 @@ class Jobs:
         """Whether the job has told something that is not in the books yet."""
         return self._untold[job_id] > 0
 
+    def telling(self, job_id: str) -> bool:
+        """Whether the store is about to hear something of the job."""
+        return self.pending(job_id) and job_id not in self._parked
+
     async def run(self) -> None:
         """Work off events until cancelled. What a job told is kept until the store has taken it."""
         async with anyio.create_task_group() as tasks:

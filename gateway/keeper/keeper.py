@@ -212,7 +212,8 @@ class Keeper:
         match note:
             case End(job_id=job_id, kill=kill):
                 self._notice_pause()
-                if not self._jobs.just_paused(self._clock()):  # else it is old, and comes again if it holds
+                # What it rests on may be older than what the job has told; it comes again if it holds.
+                if not self._jobs.just_paused(self._clock()) and not self._jobs.telling(job_id):
                     self._workers.end(job_id, kill=kill)
                     self._audit.told_to_end(job_id)
             case _ if not self._leads():
@@ -411,7 +412,8 @@ class Keeper:
 
     async def _job(self, want: Want) -> Job:
         if want.state is State.JOINED and self._fleet.out_of_date:
-            raise StoreUnavailable("the store was away: whether the agent is still there is being told")
+            why = "the store was out of reach: whether the agent is still there is being told"
+            raise StoreUnavailable(why)
         if self._leads() or want.state is not State.WAITING:
             return self._announced(want)
         return Job(want=want, place=await self._store.place(want))

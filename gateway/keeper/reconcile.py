@@ -123,10 +123,12 @@ class Reconciler:
         wants = [w for w in known if not w.state.ended]
         claims = await self._store.claims(room)  # after the wants: see `_holder`
         looks = []
+        answers: dict[str, bool] = {}
         for number, want in enumerate(wants):
             holder = await self._holder(want) if number else _of_agent(claims, want.agent)
-            looks.append(await self._keep(want, holder, seen, epoch))
-        looks += [await self._dismiss(c, seen, epoch) for c in await self._unwanted(room, claims, wants)]
+            looks.append(await self._keep(want, holder, seen, answers, epoch))
+        unwanted = await self._unwanted(room, claims, wants)
+        looks += [await self._dismiss(claim, seen, answers, epoch) for claim in unwanted]
         looks += [await self._see_off(w, seen) for w in known if w.state is State.STOPPED]
         if not wants and not claims:
             self._memory.forget(room, people=seen.room is None)
@@ -177,9 +179,10 @@ class Reconciler:
         self._memory.count_joins(name, seen)
         return bool(asks)
 
-    async def _keep(self, want: Want, claim: Claim | None, seen: Seen, epoch: int) -> Look:
+    async def _keep(
+        self, want: Want, claim: Claim | None, seen: Seen, answers: dict[str, bool], epoch: int
+    ) -> Look:
         """Plan for one want and carry it out; several steps when each is due at once."""
-        answers: dict[str, bool] = {}
         for _ in range(6):
             if claim is not None:
                 claim = await self._adopted(claim, want, epoch)
@@ -428,11 +431,11 @@ class Reconciler:
         self._memory.note(want.room, replace(seen, room=room, at=self._clock()))
         return replace(want, sid=room.sid, node=self._fleet.node(want))
 
-    async def _dismiss(self, claim: Claim, seen: Seen, epoch: int) -> Look:
+    async def _dismiss(self, claim: Claim, seen: Seen, answers: dict[str, bool], epoch: int) -> Look:
         """A claim whose want has ended: its job leaves the room."""
         now = self._clock()
         listed = any(p.identity == claim.identity for p in seen.participants)
-        runs = await self._runs(claim, seen, {})
+        runs = await self._runs(claim, seen, answers)
         if isinstance(runs, Unknown):
             return _unknown(runs)
         if not runs:

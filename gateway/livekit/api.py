@@ -203,6 +203,7 @@ class LiveKitClient:
         finally:
             for task in questions:
                 task.cancel()
+            await asyncio.gather(*questions, return_exceptions=True)
 
     async def _ask(self, room: str, identity: str) -> bool:
         service = self._api.room

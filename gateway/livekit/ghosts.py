@@ -16,7 +16,7 @@ METHOD = "roomkeeper.alive"
 ANSWER_TIMEOUT = 2.0
 """Seconds; LiveKit itself waits no longer than this for a participant's receipt."""
 ASKED_AGAIN_AFTER = 0.5
-"""Seconds."""
+"""Seconds; an answer that is not lost comes within 0.04 (S18)."""
 
 _RPC_ERROR = re.compile(r"RpcError (\d+)")
 _NO_RECEIPT, _NO_RESPONSE, _GONE, _NOT_SENT = 1501, 1502, 1503, 1505

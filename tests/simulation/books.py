@@ -4,6 +4,7 @@ stopped, who ended on purpose, what stood still. Judges nothing; shares no code 
 
 from __future__ import annotations
 
+import math
 from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -62,6 +63,8 @@ class Cause:
     """The number of the replica that was asked; None where it is not known."""
     who: str = ""
     """Whoever joined, when that is what calls."""
+    served_at: float = math.inf
+    """When an agent first came after that."""
 
     @property
     def until(self) -> float:
@@ -93,7 +96,8 @@ class RoomBook:
     last_person_left: float = -1.0
     returned_into: str = ""
     """The instance into which an agent came by itself that was cut off, or stood still at the door, while its
-    own one ended: from outside this is a restart of LiveKit, after which the room is the same."""
+    own one ended: from outside this is a restart of LiveKit, after which the room is the same. Whether that
+    instance then wants an agent is nobody's to say."""
 
     @property
     def returned(self) -> bool:
@@ -224,6 +228,8 @@ class Books:
             if book.sid != before.sid:
                 book.returned_into = book.sid
         book.served_since_cause = True
+        for cause in book.causes:
+            cause.served_at = min(cause.served_at, self._clock())
 
     def out_of_touch(self, life: Life) -> bool:
         """Whether it stood still, or has been away from LiveKit since it came, or came back."""

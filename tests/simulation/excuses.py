@@ -61,7 +61,7 @@ def forgotten(faults: Faults, life: Life, now: float) -> bool:
     return any(
         away.hits(life.replica)
         and away.began <= loss.began + SETTLED
-        and min(away.ended, now) >= loss.began + FORGETFUL - BACK
+        and loss.began + FORGETFUL - BACK <= now <= away.ended + BACK
         for loss in faults.of(MEMORY_LOSS)
         if loss.began > life.came_at - 60.0
         for away in faults.of(OUT_OF_STORE)
@@ -79,8 +79,8 @@ def told_by_one_that_missed_it(faults: Faults, book: RoomBook) -> bool:
 
 
 def stop_told_again(faults: Faults, book: RoomBook, now: float) -> bool:
-    """The last word was a stop, and the store lost it: the room was served again, until whoever had taken the
-    stop could tell of it."""
+    """The last word was a stop, and the store lost it: the room may be served again, until whoever had taken
+    the stop can tell of it."""
     last = max((c.until for c in book.causes), default=-1.0)
     return any(s.sent >= last and faults.between(s.sent, now, MEMORY_LOSS) for s in book.stops)
 
@@ -94,7 +94,7 @@ def knowable(faults: Faults, book: RoomBook) -> bool:
     if faults.between(at - AFTER_PAUSE, at, ("replica-frozen",), via):
         return False
     if any(
-        restart.ended > at - PIN_AGAIN and faults.between(restart.ended, at, BLINDING)
+        at - PIN_AGAIN < restart.ended <= at and faults.between(restart.ended, at, BLINDING)
         for restart in faults.of(("livekit-restart",))
     ):
         return False  # it had come back into another instance, which nobody could see

@@ -86,13 +86,13 @@ def _words(scene: Scene, room: str, book: RoomBook) -> list[Word]:
 
 
 def _ended_unseen(scene: Scene, book: RoomBook) -> bool:
-    """Somebody asked while nobody could look, and the room had ended before anybody could: they may have
-    meant that instance, or the next one."""
+    """Somebody asked while nobody could look, or was not served before, and the room had ended before anybody
+    could look: they may have meant that instance, or the next one."""
     return any(
         spell.began <= cause.until + LOOKS_AGAIN and cause.sent <= book.ended_at <= spell.ended + LOOKS_AGAIN
         for spell in scene.observer.faults.of(BLINDING)
         for cause in book.causes
-        if cause.kind != "join"
+        if cause.kind != "join" and not (cause.answered is not None and cause.served_at < spell.began)
     )
 
 

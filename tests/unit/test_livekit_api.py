@@ -350,6 +350,28 @@ async def test_a_question_whose_answer_livekit_lost_is_put_again(
     assert asked == asked_in_all
 
 
+@pytest.mark.parametrize("fault_first", [True, False])
+async def test_who_leaves_one_question_open_while_the_other_could_not_be_put_is_not_dead(
+    fault_first: bool,
+) -> None:
+    """One answer that proves nothing is enough to know nothing (I3)."""
+    asked = 0
+
+    async def handler(request: web.Request) -> web.StreamResponse:
+        nonlocal asked
+        if "ListParticipants" in request.path:
+            there = proto.ListParticipantsResponse(participants=[models.ParticipantInfo(identity="agent-1")])
+            return web.Response(body=there.SerializeToString())
+        asked += 1
+        if (asked == 1) is fault_first:
+            return web.json_response({"code": "internal", "msg": "data channel is not available"}, status=500)
+        return rpc_error(1502, "Response timeout")
+
+    async with answering(handler) as url, client(url) as livekit:
+        assert isinstance(await livekit.answers("r", "agent-1"), Unknown)
+    assert asked == 2
+
+
 async def test_a_participant_whose_room_is_on_no_node_is_neither_dead_nor_removed() -> None:
     """503 of the room too: nobody's place is taken, it may be a living node behind a broken bus (S12, I3)."""
     asked: list[str] = []

@@ -1,4 +1,4 @@
--- A heartbeat. Returns the time, the generation and whether it is settled, the leader, its epoch,
+-- A heartbeat. Returns the time, the generation, whether it is settled and how old it is, the leader, its epoch,
 -- and body and time of every replica.
 local lease, leads, body, here = tonumber(ARGV[4]), ARGV[5] == '1', ARGV[6], ARGV[7]
 local expected, step = tonumber(ARGV[8]), tonumber(ARGV[9])

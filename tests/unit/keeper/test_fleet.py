@@ -10,6 +10,7 @@ from gateway.keeper.ports import LEASE
 from pool.ports import Capacity
 from tests.fakes.livekit import FakeLiveKit
 from tests.fakes.pool import FakePool
+from tests.unit.keeper.test_plan import want
 
 NOW = 1_800_000_000.0
 
@@ -25,9 +26,11 @@ class Clock:
 class Beats:
     """A replica `me`, and the answers to its heartbeats."""
 
-    def __init__(self) -> None:
+    def __init__(self, node: str = "") -> None:
+        """`node`: LiveKit's, where our own worker is registered."""
         self.clock = Clock()
         workers = FakePool(FakeLiveKit(clock=self.clock), "a")
+        workers.capacity = lambda: Capacity(slots=1, node_id=node)  # type: ignore[method-assign]
         self.fleet = Fleet("me", "host", workers, self.clock)
 
     def beat(
@@ -156,8 +159,41 @@ def test_a_node_of_which_nobody_has_told_lately_is_not_there() -> None:
     assert beats.fleet.nodes() == frozenset()
 
 
+def test_a_node_of_which_nobody_has_told_lately_has_not_restarted_for_all_we_know() -> None:
+    """Our own worker is registered with another node: that tells nothing about rooms of theirs (I4)."""
+    beats = Beats(node="ND_b")
+    heard = beats.clock.now
+    beats.beat(other_at=heard, node="ND_a")
+    pinned = want(sid="RM_1", node="ND_a")
+    assert beats.fleet.node(pinned) == "ND_a"
+    beats.wait(LEASE + 5.0)
+    beats.beat(other_at=heard, node="ND_a")
+    assert beats.fleet.node(pinned) == ""
+    beats.wait(0.5)
+    beats.beat(other_at=beats.clock.now, node="ND_c")
+    assert beats.fleet.node(pinned) == "ND_b"
+
+
+def test_a_slow_way_to_the_store_makes_nothing_out_of_date() -> None:
+    """Heartbeats that take a second, each of them, are answered all the same; after a gap not at once."""
+    beats = Beats()
+    for _ in range(5):
+        beats.beat(took=1.2)
+        assert not beats.fleet.out_of_date
+        beats.wait(1.0)
+        assert not beats.fleet.out_of_date
+    beats.wait(LEASE)
+    assert beats.fleet.out_of_date
+    beats.beat()
+    assert beats.fleet.out_of_date
+    for _ in range(round(CATCHES_UP / 0.5) + 1):
+        beats.wait(0.5)
+        beats.beat()
+    assert not beats.fleet.out_of_date
+
+
 def test_a_store_that_forgot_is_forgetful_for_a_while() -> None:
-    """Not at a start: nobody has forgotten anything then."""
+    """A store that never forgets (SQLite) is as old as can be."""
     beats = Beats()
     told = []
     for age in [math.inf, *(0.5 * n for n in range(30))]:

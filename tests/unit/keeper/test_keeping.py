@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import random
 from contextlib import suppress
+from typing import Any
 
 import anyio
 import msgspec
 import pytest
 
-from gateway.keeper.model import Ask, Claim, Invitation, Job, Pulse, Replica, State
+from gateway.keeper.model import Ask, Claim, Dispatch, Invitation, Job, Pulse, Replica, State, Unknown
 from gateway.keeper.ports import LEASE, RowUnreadable, StoreUnavailable
 from gateway.settings import KeeperSettings
 from tests.fakes.livekit_parts import Call, Fault
@@ -423,6 +424,36 @@ async def test_nobody_is_said_to_have_joined_before_the_store_was_told_what_happ
             await anyio.sleep(0.02)
         assert said == [] or said[0] is not State.JOINED
         await site.until(lambda: len(site.observer.agents("r")) == 1)
+        await anyio.sleep(1)
+        assert await site.state(job) is State.JOINED, "it is said again when all has been told"
+
+
+async def test_nobody_is_called_beside_an_agent_that_came_since_the_look(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """I1: between the look and the dispatch the store was slow, and somebody has come meanwhile."""
+    async with a_site() as site, site.running():
+        site.person()
+        claims, dispatch = site.store.claims, site.livekit.create_dispatch
+        there: list[list[str]] = []
+
+        async def seen(room: str, *args: Any, **kwargs: Any) -> Dispatch | Unknown:
+            there.append(site.observer.agents(room))
+            return await dispatch(room, *args, **kwargs)
+
+        async def held_up(room: str) -> list[Claim]:
+            found = await claims(room)
+            monkeypatch.setattr(site.store, "claims", claims)
+            await anyio.sleep(0.5)
+            site.livekit.join("r", "somebody", agent=AGENT)
+            await anyio.sleep(1.5)
+            return found
+
+        monkeypatch.setattr(site.store, "claims", held_up)
+        monkeypatch.setattr(site.livekit, "create_dispatch", seen)
+        await site.ask()
+        await site.until(lambda: len(site.observer.arrived["r"]) == 2)
+        assert there == [[]], "who was there at each dispatch"
 
 
 async def test_an_invitation_becomes_a_want_when_its_person_joins() -> None:

@@ -8,10 +8,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from gateway.keeper.jobs import advanced
 from gateway.keeper.model import Claim, End, Participant, Room, Seen, Source, Stage, State, Want
 from gateway.keeper.plan import plan
 from gateway.keeper.situation import Dispatch, EndJob, LoseDispatch, Release, RemoveParticipant, Situation
 from gateway.settings import KeeperSettings
+from pool.ports import JobEvent, JobEventKind
 
 NOW = 1_800_000_000.0
 RULES = KeeperSettings()
@@ -284,3 +286,11 @@ def test_an_agent_that_is_only_connected_is_not_said_to_have_joined() -> None:
     opened = plan(situation(claim=claim(Stage.OPEN), seen=seen), RULES)
     assert connected.want.state is State.DISPATCHED
     assert opened.want.state is State.JOINED
+
+
+def test_a_stage_begins_when_the_job_tells_of_it_not_when_the_store_can_hear() -> None:
+    """One that hangs has no more time because the store was away."""
+    told_at = NOW - 30
+    event = JobEvent(job_id="j1", kind=JobEventKind.CONNECTED)
+    assert advanced(claim(Stage.ENTERED, since=NOW - 40), event, told_at).since == told_at
+    assert advanced(claim(Stage.CONNECTED, since=NOW - 40), event, told_at).since == NOW - 40, "told again"
