@@ -31,6 +31,9 @@ SENT = "roomkeeper.sent"
 OFFER_LIFE = 6.0
 """Seconds after a dispatch in which a worker may be asked: LiveKit waits 3 s for an answer (fact 4), and asks
 another worker after that. A worker that stood still finds older questions when it goes on."""
+LIVEKIT_WAITS = 2.5
+"""Seconds after a dispatch in which the answer of a worker that stood still until now may still count. What
+it grants later is nobody's job, and keeps the others from the room until the claim is given up."""
 CONFIRM_LIFE = 1.0
 """Seconds for which what was read of a claim lets its job connect."""
 
@@ -120,7 +123,8 @@ class ClaimGate:
                 return "stale", Verdict.REFUSED  # I4: the room came back as another one
             if want is not None and offer.attributes.get(GENERATION) != str(want.generation):
                 return "stale", Verdict.REFUSED
-            if want is not None and self._clock() > _sent_at(offer) + OFFER_LIFE:
+            life = LIVEKIT_WAITS if self._jobs.just_paused(self._clock()) else OFFER_LIFE
+            if want is not None and self._clock() > _sent_at(offer) + life:
                 return "late", Verdict.REFUSED
         else:
             want = await self._adopt(offer)

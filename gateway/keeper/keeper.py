@@ -364,6 +364,7 @@ class Keeper:
     # ---- what the pool says -------------------------------------------------------------------------
 
     async def claim(self, offer: Offer) -> Verdict:
+        self._notice_pause()
         return await self._gate.claim(offer)
 
     async def identify(self, job_id: str, identity: str) -> bool:

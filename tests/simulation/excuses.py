@@ -28,6 +28,14 @@ DEAFENING = (
 BLINDING = ("cut-off-livekit", "clock-off", "livekit-api")
 """Faults in which rooms cannot be looked at."""
 
+PARTING = ("replica-frozen", "agent-frozen", "enters-freeze", "cut-off-livekit")
+"""Faults after which an agent, or whoever looks for it, may be out of touch."""
+FELT = 15.0
+"""Seconds in which an agent is ended that must be, once nothing is in the way of it."""
+
+HEARD_AGAIN = 1.0
+"""Seconds in which a replica's heartbeat tells it that the store is back."""
+
 PIN_AGAIN = 30.0
 """Seconds after a restart of LiveKit in which a want may still be pinned to the room from before."""
 
@@ -65,6 +73,26 @@ def forgotten(faults: Faults, life: Life, now: float) -> bool:
         for loss in faults.of(MEMORY_LOSS)
         if loss.began > life.came_at - 60.0
         for away in faults.of(OUT_OF_STORE)
+    )
+
+
+def parted_lately(faults: Faults, via: int, now: float) -> bool:
+    """An agent of that replica may have been out of touch until just now, and long enough to be given up."""
+    return any(
+        faults.felt_until(s.ended, FELT) >= now
+        for s in faults.of(PARTING)
+        if s.hits(via) and s.ended - s.began >= LAPSE
+    )
+
+
+def ended_lately(faults: Faults, book: RoomBook, life: Life, now: float) -> bool:
+    """A stop, a restart, or the end of the agent before this one: it was on its way, and what was meant for
+    that one meets it. When that was the last word, it may be ended at any time."""
+    restarts = [c.until for c in book.causes if c.kind == "restart"]
+    last_ask = max((c.until for c in book.causes), default=-1.0)
+    return any(
+        at > life.came_at - 10.0 and (at > last_ask or faults.felt_until(at, FELT) >= now)
+        for at in (*(c.until for c in book.stops), *restarts, book.finished_at)
     )
 
 

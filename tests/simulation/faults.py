@@ -60,6 +60,15 @@ class Faults:
             for s in self._spells
         )
 
+    def felt_until(self, moment: float, seconds: float) -> float:
+        """Until when what happened then may have its effect: so many seconds later, or so many after the end
+        of what was at work meanwhile."""
+        until = moment + seconds
+        for spell in sorted(self._spells, key=lambda s: s.began):
+            if spell.began <= until:
+                until = max(until, spell.ended + seconds)
+        return until
+
     def of(self, kinds: Collection[str]) -> list[Spell]:
         return [s for s in self._spells if s.kind in kinds]
 

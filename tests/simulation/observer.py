@@ -26,10 +26,14 @@ from tests.fakes.livekit_parts import Link
 from tests.fakes.pool_jobs import FakeJob
 from tests.simulation.books import Books, Life, RoomBook
 from tests.simulation.excuses import (
+    FELT,
+    HEARD_AGAIN,
     OUT_OF_STORE,
     PROLONGS,
+    ended_lately,
     forgotten,
     knowable,
+    parted_lately,
     stop_told_again,
     told_by_one_that_missed_it,
 )
@@ -137,25 +141,26 @@ class Observer(Books):
         return away and job.open and not job.deaf and not job.exited
 
     def _reason(self, room: str, book: RoomBook, life: Life) -> str | None:
-        born = life.came_at - 10.0
+        now = self._clock()
         own = life.connection.silences > max(0, life.silences) or life.job is None or life.job.pauses
-        if own or life.connection.frozen:
+        if life.connection.frozen or (own and parted_lately(self.faults, life.replica, now)):
             return "it was out of touch"
         since, via = self.outage_at, life.replica
-        if since > life.came_at and self.faults.between(since, self._clock(), OUT_OF_STORE, via):
+        both = since > life.came_at and self.faults.between(since - HEARD_AGAIN, now, OUT_OF_STORE, via)
+        if both and self.faults.felt_until(since, FELT) >= now:
             return "LiveKit and the store were gone at once"
         if len([c for c in self._livekit.present(room) if c.agent]) > 1:
             return "there were two"
-        if any(c.until > born for c in [*book.stops, *(c for c in book.causes if c.kind == "restart")]):
-            return "a stop or a restart"
         if book.finished_at > max((c.until for c in book.causes), default=-1.0):
             return "it had come unasked, after an agent finished that nobody could tell of"
-        if book.finished_at > born or (book.ended_at > born and life.sid != book.sid):
-            return "the room, or an agent before, ended"
-        if not self.people(room) and self.outage_at < self._clock() - PEOPLE_RETURN:
+        if ended_lately(self.faults, book, life, now):
+            return "a stop, a restart, or the end of an agent before it"
+        if book.ended_at > life.came_at - 10.0 and life.sid != book.sid:
+            return "its room ended"
+        if not self.people(room) and self.outage_at < now - PEOPLE_RETURN:
             return "nobody was there"
-        if forgotten(self.faults, life, self._clock()):
+        if forgotten(self.faults, life, now):
             return "the store forgot it while its gateway could not tell again"
-        if stop_told_again(self.faults, book, self._clock()):
+        if stop_told_again(self.faults, book, now):
             return "a stop that the store had forgotten was told again"
         return None

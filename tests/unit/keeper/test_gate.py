@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from gateway.keeper.gate import OFFER_LIFE, SENT, attributes
+from gateway.keeper.gate import LIVEKIT_WAITS, OFFER_LIFE, SENT, attributes
 from gateway.keeper.keeper import Keeper
 from gateway.keeper.model import Ask, Stage, State, Want
 from gateway.keeper.ports import StoreUnavailable
@@ -47,6 +47,23 @@ class Desk:
 def offer_for(want: Want, job_id: str = "j1", *, room: str = "r", sid: str = "RM_1") -> Offer:
     sent = attributes(replace(want, dispatched_at=wall_clock()))
     return Offer(job_id=job_id, dispatch_id="d", room=room, sid=sid, agent=AGENT, attributes=sent)
+
+
+@pytest.mark.parametrize(
+    ("stood_still", "verdict"),
+    [(True, Verdict.REFUSED), (False, Verdict.GRANTED)],
+    ids=["stood still", "the second one that LiveKit asks"],
+)
+async def test_a_worker_that_stood_still_takes_no_job_that_livekit_has_given_up(
+    stood_still: bool, verdict: Verdict
+) -> None:
+    """Its grant would keep the others from the room for seconds (fact 4)."""
+    desk = Desk()
+    offer = offer_for(await desk.want())
+    old = replace(offer, attributes={**offer.attributes, SENT: str(wall_clock() - LIVEKIT_WAITS - 0.5)})
+    if stood_still:
+        desk.keeper._jobs.paused(wall_clock() - 5, wall_clock())
+    assert await desk.keeper.claim(old) is verdict
 
 
 async def test_the_dispatched_job_is_let_in_and_no_other() -> None:

@@ -10,8 +10,16 @@ from hypothesis import strategies as st
 
 from gateway.keeper.jobs import advanced
 from gateway.keeper.model import Claim, End, Participant, Room, Seen, Source, Stage, State, Want
-from gateway.keeper.plan import plan
-from gateway.keeper.situation import Dispatch, EndJob, LoseDispatch, Release, RemoveParticipant, Situation
+from gateway.keeper.plan import BACK_FOR_GOOD, plan
+from gateway.keeper.situation import (
+    Dispatch,
+    EndJob,
+    LoseDispatch,
+    MarkMissing,
+    Release,
+    RemoveParticipant,
+    Situation,
+)
 from gateway.settings import KeeperSettings
 from pool.ports import JobEvent, JobEventKind
 
@@ -286,6 +294,18 @@ def test_an_agent_that_is_only_connected_is_not_said_to_have_joined() -> None:
     opened = plan(situation(claim=claim(Stage.OPEN), seen=seen), RULES)
     assert connected.want.state is State.DISPATCHED
     assert opened.want.state is State.JOINED
+
+
+def test_an_agent_that_is_back_is_believed_when_it_has_stayed() -> None:
+    """It keeps its room: only what it told of its end may mean something else until then (fact 80)."""
+    back = claim(Stage.OPEN, missing_since=NOW - 20)
+    seen = Seen(room=ROOM, participants=[PERSON, AGENT], at=NOW)
+    just = plan(situation(claim=back, seen=seen, want=want(state=State.JOINED, since=NOW - 1)), RULES)
+    assert (just.want.state, just.actions) == (State.JOINED, [])
+    assert just.due == NOW - 1 + BACK_FOR_GOOD
+    long = want(state=State.JOINED, since=NOW - BACK_FOR_GOOD - 1)
+    after = plan(situation(claim=back, seen=seen, want=long), RULES)
+    assert (after.want.state, after.actions) == (State.JOINED, [MarkMissing(back, missing=False)])
 
 
 def test_a_stage_begins_when_the_job_tells_of_it_not_when_the_store_can_hear() -> None:
