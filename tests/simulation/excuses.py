@@ -106,11 +106,16 @@ def told_by_one_that_missed_it(faults: Faults, book: RoomBook) -> bool:
     )
 
 
-def stop_told_again(faults: Faults, book: RoomBook, now: float) -> bool:
-    """The last word was a stop, and the store lost it: the room may be served again, until whoever had taken
-    the stop can tell of it."""
-    last = max((c.until for c in book.causes), default=-1.0)
-    return any(s.sent >= last and faults.between(s.sent, now, MEMORY_LOSS) for s in book.stops)
+def end_told_again(faults: Faults, book: RoomBook, now: float) -> bool:
+    """The last word was a stop or a restart, and the store lost it: the room may be served again until the
+    replica that took it can tell of it."""
+    last_ask = max((c.until for c in book.causes if c.kind != "restart"), default=-1.0)
+    return any(
+        end.sent >= last_ask and faults.felt_until(loss.began, FELT) >= now
+        for end in (*book.stops, *(c for c in book.causes if c.kind == "restart"))
+        for loss in faults.of(MEMORY_LOSS)
+        if loss.ended >= end.sent
+    )
 
 
 def knowable(faults: Faults, book: RoomBook) -> bool:

@@ -30,11 +30,11 @@ from tests.simulation.excuses import (
     HEARD_AGAIN,
     OUT_OF_STORE,
     PROLONGS,
+    end_told_again,
     ended_lately,
     forgotten,
     knowable,
     parted_lately,
-    stop_told_again,
     told_by_one_that_missed_it,
 )
 
@@ -161,6 +161,6 @@ class Observer(Books):
             return "nobody was there"
         if forgotten(self.faults, life, now):
             return "the store forgot it while its gateway could not tell again"
-        if stop_told_again(self.faults, book, now):
-            return "a stop that the store had forgotten was told again"
+        if end_told_again(self.faults, book, now):
+            return "a stop or a restart that the store had forgotten was told again"
         return None
