@@ -101,14 +101,15 @@ async def test_an_update_counts_every_field(store: Store) -> None:
     assert await store.update(replace(first, sid="RM_2"), was=replace(first, asked_at=1.0, metadata="x"))
 
 
-async def test_an_ask_during_a_pass_survives_the_passs_update(store: Store) -> None:
-    """The time of a late ask is never lost, whoever writes last (I5 depends on it)."""
+@pytest.mark.parametrize("later", [9.0, 0.0], ids=["later", "in the same instant"])
+async def test_an_ask_during_a_pass_survives_the_passs_update(store: Store, later: float) -> None:
+    """The time of a late ask is never lost, nor what it asks with, whoever writes last (I5 depends on it)."""
     first = await asked(store, want())
-    await asked(store, replace(want("w2", at=NOW + 9), metadata="new"))
+    await asked(store, replace(want("w2", at=NOW + later), metadata="new"))
     assert await store.update(replace(first, state=State.JOINED), was=first)
     stored = await store.want("w1")
     assert stored is not None
-    assert (stored.state, stored.asked_at, stored.metadata) == (State.JOINED, NOW + 9, "new")
+    assert (stored.state, stored.asked_at, stored.metadata) == (State.JOINED, NOW + later, "new")
 
 
 async def test_a_want_that_was_asked_for_meanwhile_is_not_ended(store: Store) -> None:
