@@ -428,6 +428,20 @@ async def test_nobody_is_said_to_have_joined_before_the_store_was_told_what_happ
         assert await site.state(job) is State.JOINED, "it is said again when all has been told"
 
 
+async def test_a_job_whose_claim_is_gone_is_ended_and_its_room_served_at_once() -> None:
+    """Nobody else tells of it: its process was killed, and what is left of it stays listed for 20 s (fact 12)."""
+    async with a_site() as site, site.running():
+        site.webhooks = False
+        site.person()
+        await site.ask()
+        first = await site.served()
+        await anyio.sleep(11)  # a comparison with LiveKit has just been
+        await site.store.release(site.pool.of("r").offer.job_id)
+        site.keeper._audit.hurry()
+        await site.until(lambda: len(site.observer.arrived["r"]) == 2, within=5)
+        assert site.observer.agents("r") == site.observer.arrived["r"][1:] != [first]
+
+
 async def test_nobody_is_called_beside_an_agent_that_came_since_the_look(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
