@@ -429,7 +429,7 @@ async def test_nobody_is_said_to_have_joined_before_the_store_was_told_what_happ
 
 
 async def test_a_job_whose_claim_is_gone_is_ended_and_its_room_served_at_once() -> None:
-    """Nobody else tells of it: its process was killed, and what is left of it stays listed for 20 s (fact 12)."""
+    """Nobody else tells of it: its process is killed, and what is left stays listed for 20 s (fact 12)."""
     async with a_site() as site, site.running():
         site.webhooks = False
         site.person()
