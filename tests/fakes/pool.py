@@ -60,6 +60,8 @@ class FakePool:
         self.on_enter: Callable[[FakeJob], str] = lambda job: ""
         """What the entrypoint does: "" serves, "raise", "finish" or "freeze" at once; "hang": its session
         never opens; "stubborn": it serves, and does not end when told."""
+        self.on_finish: Callable[[FakeJob], None] = lambda job: None
+        """Hears of a job whose entrypoint ends on purpose at once, as it begins to."""
         self.on_end: Callable[[FakeJob, bool], None] = lambda job, kill: None
         """Hears of every job that the keeper ends, before it ends."""
         self.declines = False
@@ -357,6 +359,7 @@ class FakePool:
             self._tell(job, JobEventKind.RAISED, "ValueError")
             self._process(job, 0.01, partial(self._exit, job, "0"))
         elif what == "finish":
+            self.on_finish(job)
             self._process(job, 0.01, partial(self._exit, job, "0"))
         else:
             job.stubborn = what == "stubborn"

@@ -115,16 +115,15 @@ class Scene:
 
     def _started(self, replica: Replica) -> None:
         replica.pool.on_enter = self._entry
+        # It ends some milliseconds later: whoever asks in between asks before that, or after.
+        replica.pool.on_finish = lambda job: self.observer.finished(job.offer.room, job, lasts=0.05)
         replica.pool.on_end = lambda job, kill: self.observer.ends(job, "killed" if kill else "told to end")
         replica.line.on_removal = self._removing
         replica.line.link.hook = self._spoil
 
     def _entry(self, job: FakeJob) -> str:
         what = self.entries.pop(0) if self.entries else ""
-        if what == "finish":
-            # It ends some milliseconds later: whoever asks in between asks before that, or after.
-            self.observer.finished(job.offer.room, job, lasts=0.05)
-        elif what:
+        if what and what != "finish":
             found = self._job_of(job.identity)
             self.faults.end(self.faults.begin(f"enters-{what}", None if found is None else found[1]))
         return what
