@@ -109,9 +109,16 @@ IN_SHORT = frozenset(
         *("term: store.retire:before:1", "early: store.place:before:1"),
     }
 )
-"""What runs for each change."""
+"""What runs for each change, each over one of the stores."""
 
 
 def points(*, redis: bool) -> tuple[Point, ...]:
     """All that are played over that store."""
     return OF_A_POST + ELSEWHERE + (OF_REDIS if redis else ())
+
+
+def in_short(*, redis: bool) -> tuple[Point, ...]:
+    """Those that run for each change over that store: by turns, and where there is no choice."""
+    both = [p for p in points(redis=False) if str(p) in IN_SHORT]
+    of_redis = [p for p in OF_REDIS if str(p) in IN_SHORT]
+    return (*both[1::2], *of_redis) if redis else tuple(both[::2])
