@@ -14,7 +14,7 @@ from pathlib import Path
 from bench.report import OUT
 
 DOCS = Path(__file__).parents[1] / "docs"
-WIDTH, HEIGHT = 860, 340
+WIDTH, HEIGHT = 860, 356
 PANEL = 330
 """Width of the axes of one of the two."""
 TOP, BOTTOM = 64, 286
