@@ -8,7 +8,7 @@ from collections.abc import Mapping
 
 from gateway.keeper.fleet import FORGETFUL
 from tests.simulation.books import NOBODY_LEADS, Life, RoomBook
-from tests.simulation.faults import Faults
+from tests.simulation.faults import Faults, Spell
 
 MEMORY_LOSS = ("store-wiped", "store-failover")
 OUT_OF_STORE = ("replica-frozen", "cut-off-store", "store-unreliable", "store-slow", "store-away")
@@ -24,6 +24,9 @@ DEAFENING = (
     "cut-off-livekit",
 )
 """Faults in which what an agent did of its own will may get lost, or look like something else."""
+
+LOOKS_AGAIN = 8.0
+"""Seconds within which LiveKit is asked again when it could not be, or has just been found away."""
 
 BLINDING = ("cut-off-livekit", "clock-off", "livekit-api")
 """Faults in which rooms cannot be looked at."""
@@ -104,6 +107,28 @@ def told_by_one_that_missed_it(faults: Faults, book: RoomBook) -> bool:
         for away in faults.of(OUT_OF_STORE)
         for loss in faults.of(MEMORY_LOSS)
     )
+
+
+def ended_unseen(faults: Faults, book: RoomBook) -> bool:
+    """Somebody asked while nobody could look, or was not served before, and the room had ended before anybody
+    could look: they may have meant that instance, or the next one."""
+    return any(
+        spell.began <= cause.until + LOOKS_AGAIN
+        and cause.sent <= book.ended_at <= _unseen_until(faults, spell)
+        and not (cause.answered is not None and cause.served_at < spell.began)
+        for spell in faults.of(BLINDING)
+        for cause in book.causes
+        if cause.kind != "join"
+    )
+
+
+def _unseen_until(faults: Faults, blind: Spell) -> float:
+    """When somebody looks again, who may have been killed, or cut off from the store, before that."""
+    until = blind.ended + LOOKS_AGAIN
+    for spell in sorted(faults.of((*BLINDING, *CANNOT_TELL)), key=lambda s: s.began):
+        if blind.began <= spell.began <= until:
+            until = max(until, spell.ended + LOOKS_AGAIN)
+    return until
 
 
 def end_told_again(faults: Faults, book: RoomBook, now: float) -> bool:

@@ -32,6 +32,7 @@ from tests.simulation.excuses import (
     PROLONGS,
     end_told_again,
     ended_lately,
+    ended_unseen,
     forgotten,
     knowable,
     parted_lately,
@@ -119,6 +120,7 @@ class Observer(Books):
             who = life.connection.identity
             self.fail(f"I4: {who} came into {life.sid}, and was dispatched for {meant}")
         quiet = quiet and not told_by_one_that_missed_it(self.faults, book)
+        quiet = quiet and not ended_unseen(self.faults, book)
         if last < book.ended_at and book.served_since_cause and quiet and not book.returned:
             self.fail(f"I4: {life.connection.identity} came into {room} anew, and nobody had asked there")
 

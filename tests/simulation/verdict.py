@@ -15,14 +15,12 @@ from gateway.keeper.model import State, Want
 from gateway.keeper.ports import StoreUnavailable
 from tests.simulation.books import Cause, RoomBook
 from tests.simulation.bounds import CALM, ROOMLESS, UNHEARD, Complaint
-from tests.simulation.excuses import BLINDING, CANNOT_TELL, MEMORY_LOSS, knowable
+from tests.simulation.excuses import CANNOT_TELL, MEMORY_LOSS, ended_unseen, knowable
 from tests.simulation.scene import Scene
 
 DEPARTURE = 25.0
 """Seconds before a room's end in which an ask may be for this room or for the next one."""
 
-LOOKS_AGAIN = 8.0
-"""Seconds within which LiveKit is asked again when it could not be, or has just been found away."""
 SILENCED = 8.0
 """Seconds after a loss of memory in which replicas tell again what they know."""
 ASKS_KNOWN = 4.0
@@ -80,20 +78,9 @@ def _words(scene: Scene, room: str, book: RoomBook) -> list[Word]:
         known = knowable(observer.faults, book)
         words.append(Word(book.finishes_from, book.finished_at, Due.NONE if known else Due.UNSURE))
     if book.ended_at > 0:
-        unsure = book.returned or _ended_unseen(scene, book)
+        unsure = book.returned or ended_unseen(observer.faults, book)
         words.append(Word(book.ended_at, book.ended_at, Due.UNSURE if unsure else Due.NONE))
     return words
-
-
-def _ended_unseen(scene: Scene, book: RoomBook) -> bool:
-    """Somebody asked while nobody could look, or was not served before, and the room had ended before anybody
-    could look: they may have meant that instance, or the next one."""
-    return any(
-        spell.began <= cause.until + LOOKS_AGAIN and cause.sent <= book.ended_at <= spell.ended + LOOKS_AGAIN
-        for spell in scene.observer.faults.of(BLINDING)
-        for cause in book.causes
-        if cause.kind != "join" and not (cause.answered is not None and cause.served_at < spell.began)
-    )
 
 
 def _came_and_went(scene: Scene, room: str, cause: Cause) -> bool:
