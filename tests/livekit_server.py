@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import http.client
+import itertools
 import json
 import os
 import random
@@ -33,6 +34,7 @@ STOP_TIMEOUT = 3.0
 POLL = 0.02
 # Below the kernel's ephemeral range: no outgoing connection takes the port between a kill and a restart.
 _PORTS = range(20000, 32000)
+_IN_TURN = itertools.cycle(random.sample(_PORTS, len(_PORTS)))
 _PR_SET_PDEATHSIG = 1
 
 
@@ -177,8 +179,9 @@ def find_binary() -> str:
 
 
 def free_port(kind: socket.SocketKind) -> int:
-    """A loopback port that nobody has bound now."""
-    for port in random.sample(_PORTS, 50):
+    """A loopback port that nobody has bound now, and that was not given away before: whoever has it may be
+    about to bind it."""
+    for port in itertools.islice(_IN_TURN, 50):
         with socket.socket(socket.AF_INET, kind) as probe, contextlib.suppress(OSError):
             probe.bind(("127.0.0.1", port))
             return port
