@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
@@ -285,6 +284,14 @@ def rpc_error(code: int, words: str, *, twirp: str = "canceled", status: int = 4
     return web.json_response({"code": twirp, "msg": message}, status=status)
 
 
+def agent_listed(request: web.Request) -> web.Response | None:
+    """The answer to who is in the room, when that is asked: `agent-1`."""
+    if "ListParticipants" not in request.path:
+        return None
+    there = proto.ListParticipantsResponse(participants=[models.ParticipantInfo(identity="agent-1")])
+    return web.Response(body=there.SerializeToString())
+
+
 @pytest.mark.parametrize(
     ("response", "verdict"),
     [
@@ -312,9 +319,8 @@ async def test_only_what_a_participant_said_or_left_unsaid_tells_whether_it_live
     """Somebody who is still joining, a broken bus, a refused key: unknown (S11, I3)."""
 
     async def handler(request: web.Request) -> web.StreamResponse:
-        if "ListParticipants" in request.path:
-            there = proto.ListParticipantsResponse(participants=[models.ParticipantInfo(identity="agent-1")])
-            return web.Response(body=there.SerializeToString())
+        if (listed := agent_listed(request)) is not None:
+            return listed
         if "ListDispatch" in request.path:
             return web.json_response({"code": "unavailable"}, status=503)
         return response()
@@ -324,52 +330,44 @@ async def test_only_what_a_participant_said_or_left_unsaid_tells_whether_it_live
     assert isinstance(answer, Unknown) if verdict is None else answer is verdict
 
 
+def alive() -> web.StreamResponse:
+    return rpc_error(1400, "Method not supported", twirp="invalid_argument", status=400)
+
+
+def unanswered() -> web.StreamResponse:
+    return rpc_error(1502, "Response timeout")
+
+
+def unasked() -> web.StreamResponse:
+    return web.json_response({"code": "internal", "msg": "data channel is not available"}, status=500)
+
+
 @pytest.mark.parametrize(
-    ("first_takes", "asked_in_all"), [(0.0, 1), (2.0, 2)], ids=["answered", "answer lost"]
+    ("responses", "verdict", "asked"),
+    [
+        pytest.param([alive], True, 1, id="answered"),
+        pytest.param([unanswered, alive], True, 2, id="answer lost"),
+        pytest.param([unasked, unanswered], None, 2, id="the first could not be put"),
+        pytest.param([unanswered, unasked], None, 2, id="the second could not be put"),
+        pytest.param([unanswered, unanswered], False, 2, id="both left open"),
+    ],
 )
-async def test_a_question_whose_answer_livekit_lost_is_put_again(
-    first_takes: float, asked_in_all: int
+async def test_whom_livekit_did_not_hear_once_is_asked_again(
+    responses: list[Callable[[], web.StreamResponse]], verdict: bool | None, asked: int
 ) -> None:
     """LiveKit sends a question before it waits for the answer, so one that comes at once is lost (S18): no
-    living agent may be taken for dead by that."""
-    asked = 0
+    living agent is dead by that, and one answer that proves nothing is enough to know nothing (I3)."""
+    left = list(responses)
 
     async def handler(request: web.Request) -> web.StreamResponse:
-        nonlocal asked
-        if "ListParticipants" in request.path:
-            there = proto.ListParticipantsResponse(participants=[models.ParticipantInfo(identity="agent-1")])
-            return web.Response(body=there.SerializeToString())
-        asked += 1
-        if asked == 1 and first_takes:
-            await asyncio.sleep(first_takes)
-            return rpc_error(1502, "Response timeout")
-        return rpc_error(1400, "Method not supported", twirp="invalid_argument", status=400)
+        if (listed := agent_listed(request)) is not None:
+            return listed
+        return left.pop(0)()
 
     async with answering(handler) as url, client(url) as livekit:
-        assert await livekit.answers("r", "agent-1") is True
-    assert asked == asked_in_all
-
-
-@pytest.mark.parametrize("fault_first", [True, False])
-async def test_who_leaves_one_question_open_while_the_other_could_not_be_put_is_not_dead(
-    fault_first: bool,
-) -> None:
-    """One answer that proves nothing is enough to know nothing (I3)."""
-    asked = 0
-
-    async def handler(request: web.Request) -> web.StreamResponse:
-        nonlocal asked
-        if "ListParticipants" in request.path:
-            there = proto.ListParticipantsResponse(participants=[models.ParticipantInfo(identity="agent-1")])
-            return web.Response(body=there.SerializeToString())
-        asked += 1
-        if (asked == 1) is fault_first:
-            return web.json_response({"code": "internal", "msg": "data channel is not available"}, status=500)
-        return rpc_error(1502, "Response timeout")
-
-    async with answering(handler) as url, client(url) as livekit:
-        assert isinstance(await livekit.answers("r", "agent-1"), Unknown)
-    assert asked == 2
+        answer = await livekit.answers("r", "agent-1")
+    assert isinstance(answer, Unknown) if verdict is None else answer is verdict
+    assert len(responses) - len(left) == asked
 
 
 async def test_a_participant_whose_room_is_on_no_node_is_neither_dead_nor_removed() -> None:
