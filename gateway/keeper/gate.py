@@ -16,8 +16,8 @@ from gateway.keeper.admission import Admission
 from gateway.keeper.asks import Asks
 from gateway.keeper.fleet import Fleet
 from gateway.keeper.jobs import Jobs
-from gateway.keeper.model import Ask, Claim, Source, Stage, State, Want
-from gateway.keeper.ports import Clock, Store, StoreUnavailable
+from gateway.keeper.model import Ask, Claim, Source, Stage, State, Unknown, Want
+from gateway.keeper.ports import Clock, LiveKit, Store, StoreUnavailable
 from gateway.metrics import Metrics
 from pool.ports import Offer, Verdict
 
@@ -54,6 +54,7 @@ class ClaimGate:
     def __init__(
         self,
         store: Store,
+        livekit: LiveKit,
         fleet: Fleet,
         asks: Asks,
         jobs: Jobs,
@@ -63,6 +64,7 @@ class ClaimGate:
         clock: Clock,
     ) -> None:
         self._store = store
+        self._livekit = livekit
         self._fleet = fleet
         self._asks = asks
         self._jobs = jobs
@@ -100,20 +102,28 @@ class ClaimGate:
 
     async def confirm(self, job_id: str) -> bool:
         began = self._clock()
-        confirmed = await self._still_holds(job_id)
-        if self._clock() > began + CONFIRM_LIFE:  # this process stood still: what it read is old
-            confirmed = await self._still_holds(job_id)
-        return confirmed
+        claim = await self._still_holds(job_id)
+        if self._clock() > began + CONFIRM_LIFE or self._jobs.just_paused(self._clock()):
+            # This process stood still: what it read is old, and the room may have ended meanwhile.
+            claim = await self._still_holds(job_id)
+            return claim is not None and await self._room_is_there(claim)
+        return claim is not None
 
-    async def _still_holds(self, job_id: str) -> bool:
+    async def _still_holds(self, job_id: str) -> Claim | None:
         try:
             claim = await self._store.claim_of(job_id)
             if claim is None or claim.stage is Stage.LEAVING or claim.replica != self._fleet.id:
-                return False
+                return None
             want = await self._store.want(claim.want_id)
         except StoreUnavailable:
-            return False
-        return want is not None and not want.state.ended and want.generation == claim.generation
+            return None
+        holds = want is not None and not want.state.ended and want.generation == claim.generation
+        return claim if holds else None
+
+    async def _room_is_there(self, claim: Claim) -> bool:
+        """I4: whoever connects to a room that has ended makes another one of its name (fact 8)."""
+        rooms = await self._livekit.rooms([claim.room])
+        return not isinstance(rooms, Unknown) and any(room.sid == claim.sid for room in rooms)
 
     async def _judge(self, offer: Offer) -> tuple[str, Verdict]:
         if WANT in offer.attributes:

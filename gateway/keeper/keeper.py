@@ -102,7 +102,9 @@ class Keeper:
         self._post = Post(store, fleet.id, self._take_note, missed=lambda: self._lead.doubt())
         self._asks = Asks(store, wants, admission, self._wake, metrics, clock, leads=self._leads)
         self._jobs = Jobs(store, wants, admission, self._wake, metrics, clock, next_beat=fleet.next_beat)
-        self._gate = ClaimGate(store, fleet, self._asks, self._jobs, admission, self._wake, metrics, clock)
+        self._gate = ClaimGate(
+            store, livekit, fleet, self._asks, self._jobs, admission, self._wake, metrics, clock
+        )
         self._audit = Audit(store, fleet, workers, self._jobs, wants, self._show, metrics, clock)
         self._memory = memory = Memory(clock)
         reconciler = Reconciler(
@@ -371,6 +373,7 @@ class Keeper:
         return await self._gate.identify(job_id, identity)
 
     async def confirm(self, job_id: str) -> bool:
+        self._notice_pause()
         return await self._gate.confirm(job_id)
 
     def on_job(self, event: JobEvent) -> None:
