@@ -164,12 +164,12 @@ class Keeper:
         )
         self.reports = Reports(
             store,
+            self._fleet,
             self._heart,
             self._lead,
             clock,
             seen=memory.seen,
             job_of=self._job,
-            leads=self._leads,
             resync_interval=settings.resync_interval,
         )
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 
+from gateway.keeper.fleet import Fleet
 from gateway.keeper.heart import Heart
 from gateway.keeper.lead import Lead
 from gateway.keeper.model import Claim, Job, Participant, Seen, Want
@@ -43,23 +44,23 @@ class Reports:
     def __init__(
         self,
         store: Store,
+        fleet: Fleet,
         heart: Heart,
         lead: Lead,
         clock: Clock,
         *,
         seen: Mapping[str, Seen],
         job_of: Callable[[Want], Awaitable[Job]],
-        leads: Callable[[], bool],
         resync_interval: float,
     ) -> None:
         """`seen`: the last look at each room. `resync_interval`: seconds between comparisons."""
         self._store = store
+        self._fleet = fleet
         self._heart = heart
         self._lead = lead
         self._clock = clock
         self._seen = seen
         self._job_of = job_of
-        self._leads = leads
         self._resync_interval = resync_interval
         self._started_at = clock()
 
@@ -96,12 +97,22 @@ class Reports:
 
     def health(self) -> list[Health]:
         """The keeper's own checks: store, and whether somebody keeps the rooms."""
-        store = self._heart.fault or (self._lead.store_fault if self._leads() else "")
+        store = self._store_fault()
         keeper = self._keeper_fault()
         return [
             Health(name="store", ok=not store, why=store),
             Health(name="keeper", ok=not keeper, why=keeper),
         ]
+
+    def _store_fault(self) -> str:
+        if self._heart.fault:
+            return self._heart.fault
+        if not self._fleet.settled:
+            return "the store is new, or has lost what it had: replicas put back what they know"
+        return self._lead.store_fault if self._leads() else ""
+
+    def _leads(self) -> bool:
+        return self._fleet.epoch is not None
 
     def _keeper_fault(self) -> str:
         if not self._leads():
