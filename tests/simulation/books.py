@@ -105,7 +105,7 @@ class RoomBook:
 
 
 class Books:
-    def __init__(self, livekit: FakeLiveKit, clock: Callable[[], float]) -> None:
+    def __init__(self, livekit: FakeLiveKit, clock: Callable[[], float], replicas: int) -> None:
         self._livekit = livekit
         self._clock = clock
         self.joins_call: Callable[[str], bool] = lambda room: False
@@ -116,7 +116,7 @@ class Books:
         """Called when an agent came into a room for the first time."""
         self.moved: Callable[[str], None] = lambda room: None
         """Called when somebody came or went, or a room did."""
-        self.faults = Faults(clock)
+        self.faults = Faults(clock, replicas)
         self.books: defaultdict[str, RoomBook] = defaultdict(RoomBook)
         self.lives: dict[Connection, Life] = {}
         self.outages = 0

@@ -28,6 +28,9 @@ DEAFENING = (
 LOOKS_AGAIN = 8.0
 """Seconds within which LiveKit is asked again when it could not be, or has just been found away."""
 
+LEADS_AND_LOOKS = 5.0
+"""Seconds in which a replica that is well leads, the one before having lapsed, and has looked at a room."""
+
 BLINDING = ("cut-off-livekit", "clock-off", "livekit-api")
 """Faults in which rooms cannot be looked at."""
 
@@ -112,11 +115,21 @@ def told_by_one_that_missed_it(faults: Faults, book: RoomBook) -> bool:
 def ended_unseen(faults: Faults, book: RoomBook) -> bool:
     """Somebody asked while nobody could look, or was not served before, and the room had ended before anybody
     could look: they may have meant that instance, or the next one."""
-    return any(
+    return _nobody_led(faults, book) or any(
         spell.began <= cause.until + LOOKS_AGAIN
         and cause.sent <= book.ended_at <= _unseen_until(faults, spell)
         and not (cause.answered is not None and cause.served_at < spell.began)
         for spell in faults.of(BLINDING)
+        for cause in book.causes
+        if cause.kind != "join"
+    )
+
+
+def _nobody_led(faults: Faults, book: RoomBook) -> bool:
+    """From the ask to the end no replica was well for as long as it takes to lead and to look."""
+    return any(
+        cause.sent <= book.ended_at < cause.served_at
+        and faults.everywhere(cause.until, book.ended_at, CANNOT_TELL, LEADS_AND_LOOKS)
         for cause in book.causes
         if cause.kind != "join"
     )

@@ -23,8 +23,9 @@ class Spell:
 
 
 class Faults:
-    def __init__(self, clock: Callable[[], float]) -> None:
+    def __init__(self, clock: Callable[[], float], replicas: int) -> None:
         self._clock = clock
+        self._replicas = range(replicas)
         self._spells: list[Spell] = []
         self._started_at = clock()
 
@@ -47,6 +48,17 @@ class Faults:
         return any(
             s.kind in kinds and s.began <= ended and s.ended >= began and s.hits(via) for s in self._spells
         )
+
+    def everywhere(self, began: float, ended: float, kinds: Collection[str], rest: float) -> bool:
+        """Whether no replica had `rest` seconds in a row in that time without a fault of these kinds."""
+        return all(self._longest_calm(began, ended, kinds, via) < rest for via in self._replicas)
+
+    def _longest_calm(self, began: float, ended: float, kinds: Collection[str], via: int) -> float:
+        longest, since = 0.0, began
+        for spell in sorted(self.of(kinds), key=lambda s: s.began):
+            if spell.hits(via) and spell.ended >= began and spell.began <= ended:
+                longest, since = max(longest, spell.began - since), max(since, spell.ended)
+        return max(longest, ended - since)
 
     def lasting(self, moment: float, seconds: float, kinds: Collection[str], via: int | None = None) -> bool:
         """Whether a fault of one of these kinds was at work then, or soon after, and for so long."""

@@ -46,8 +46,8 @@ PEOPLE_RETURN = 10.0
 
 
 class Observer(Books):
-    def __init__(self, livekit: FakeLiveKit, clock: Callable[[], float]) -> None:
-        super().__init__(livekit, clock)
+    def __init__(self, livekit: FakeLiveKit, clock: Callable[[], float], replicas: int) -> None:
+        super().__init__(livekit, clock, replicas)
         self.arrived = self._judge_arrival
         self.moved = self._count_agents
         self.overlaps: dict[str, float] = {}

@@ -54,7 +54,7 @@ class Scene:
         self.rng = random.Random(history.seed)
         self.livekit = livekit
         self.store = MemoryStore(wall_clock)
-        self.observer = Observer(livekit, wall_clock)
+        self.observer = Observer(livekit, wall_clock, history.replicas)
         self.webhooks = Webhooks()
         self.people: dict[tuple[str, str], Connection] = {}
         self.wants: dict[str, str] = {}

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from tests.simulation.faults import Faults
 from tests.simulation.history import History, Step
 from tests.simulation.play import play
 from tests.simulation.scene import Scene
@@ -58,3 +59,17 @@ def test_what_once_happened_excuses_no_cut_in_calm(before: list[Step]) -> None:
     assert not play(history).broken
     broken = play(history, watch=cut_at(40.0)).broken
     assert any(what.startswith("I3") for what in broken), broken
+
+
+def test_a_room_that_ends_while_a_replica_could_look_is_over() -> None:
+    """I4: an ask excuses an agent in the next instance only when nobody could look before its room's end."""
+    spell = Faults(lambda: 0.0, 2)
+    spell.begin("replica-frozen", 0).ended = 30.0
+    assert not spell.everywhere(0.0, 30.0, ("replica-frozen",), 5.0), "the other one was well"
+    second = spell.begin("replica-frozen", 1)
+    second.began, second.ended = 4.0, 40.0
+    assert spell.everywhere(0.0, 30.0, ("replica-frozen",), 5.0)
+    second.began = 6.0
+    assert not spell.everywhere(0.0, 30.0, ("replica-frozen",), 5.0), "it had time to look before"
+    second.began, second.ended = 0.0, 24.0
+    assert not spell.everywhere(0.0, 30.0, ("replica-frozen",), 5.0), "it had time to look afterwards"

@@ -28,8 +28,7 @@ async def test_a_want_is_refused_while_the_store_is_away_and_served_when_it_is_b
 
 
 async def test_the_store_is_not_well_while_nothing_new_is_promised_since_it_forgot() -> None:
-    """Or `/readyz` would call a gateway ready whose every POST is a 503: for `LEASE` after it forgot, and when it
-    is new."""
+    """Or `/readyz` would call a gateway ready whose every POST is a 503. The same when it is new."""
     async with a_site() as site, site.running():
         await anyio.sleep(1)
         site.store.wipe()
