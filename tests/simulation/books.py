@@ -17,17 +17,19 @@ from tests.simulation.faults import Faults
 
 WEBHOOK = 0.006
 """Seconds that a webhook takes at most, when nothing is wrong."""
-LOSES_HINTS = (
-    *("webhooks", "replica-killed", "replica-ends", "replica-frozen"),
+LOSES_THE_LEADER = (
+    *("replica-killed", "replica-ends", "replica-frozen"),
     *("cut-off-store", "store-away", "store-unreliable", "store-slow", "store-wiped", "store-failover"),
     *("store-restart", "livekit-restart"),
 )
-"""Faults in which a join's webhook may not reach the leader in time, or there is no leader."""
+"""Faults in which there may be no leader, and then another one, who heard nothing of earlier joins."""
+LOSES_HINTS = ("webhooks", *LOSES_THE_LEADER)
+"""Faults in which a join's webhook may not reach the leader in time."""
 NOBODY_LEADS = 8.0
 """Seconds after a fault in which there may be no leader to hear of a join."""
 CLOCKS = 2.0
-"""Seconds by which clocks may differ unnoticed: a join that was not heard of in time, and an end that is not
-further apart than that, came in either order."""
+"""Seconds by which clocks may differ unnoticed: a join that the leader has not heard of in time, and an end
+that is not further apart than that, came in either order."""
 
 
 @dataclass(eq=False, slots=True)
@@ -70,6 +72,20 @@ class Cause:
     def until(self) -> float:
         """The latest time at which it may have taken effect."""
         return self.sent + 60.0 if self.answered is None or self.refused else self.answered
+
+
+@dataclass(eq=False, slots=True, kw_only=True)
+class Join(Cause):
+    """A join that calls for an agent: it is heard of as soon as its webhook is there; by a later leader's
+    first look, it came when LiveKit's clock says."""
+
+    faults: Faults
+
+    @property
+    def until(self) -> float:
+        heard = not self.faults.between(self.sent - NOBODY_LEADS, self.sent, LOSES_HINTS)
+        heard = heard and not self.faults.between(self.sent, math.inf, LOSES_THE_LEADER)
+        return self.sent + (WEBHOOK if heard else CLOCKS)
 
 
 @dataclass(slots=True)
@@ -136,10 +152,9 @@ class Books:
         return cause
 
     def _joined(self, room: str, who: str) -> None:
-        """A join that calls for an agent: it is heard of as soon as its webhook is there."""
-        cause = self.asked(room, "join")
-        unheard = self.faults.between(cause.sent - NOBODY_LEADS, cause.sent, LOSES_HINTS)
-        cause.answered, cause.who = cause.sent + (CLOCKS if unheard else WEBHOOK), who
+        now, book = self._clock(), self.books[room]
+        book.causes.append(Join(now, "join", answered=now, who=who, faults=self.faults))
+        book.served_since_cause = False
 
     def finished(self, room: str, job: FakeJob, lasts: float = 0.0) -> None:
         """An agent ends on purpose, within so many seconds; unless it may have been about to be replaced,
