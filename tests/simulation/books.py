@@ -69,6 +69,11 @@ class Cause:
     """When an agent first came after that."""
 
     @property
+    def since(self) -> float:
+        """The earliest time at which it may have taken effect."""
+        return self.sent
+
+    @property
     def until(self) -> float:
         """The latest time at which it may have taken effect."""
         return self.sent + 60.0 if self.answered is None or self.refused else self.answered
@@ -82,10 +87,17 @@ class Join(Cause):
     faults: Faults
 
     @property
+    def since(self) -> float:
+        return self.sent if self._heard else self.sent - CLOCKS
+
+    @property
     def until(self) -> float:
-        heard = not self.faults.between(self.sent - NOBODY_LEADS, self.sent, LOSES_HINTS)
-        heard = heard and not self.faults.between(self.sent, math.inf, LOSES_THE_LEADER)
-        return self.sent + (WEBHOOK if heard else CLOCKS)
+        return self.sent + (WEBHOOK if self._heard else CLOCKS)
+
+    @property
+    def _heard(self) -> bool:
+        lost = self.faults.between(self.sent - NOBODY_LEADS, self.sent, LOSES_HINTS)
+        return not lost and not self.faults.between(self.sent, math.inf, LOSES_THE_LEADER)
 
 
 @dataclass(slots=True)

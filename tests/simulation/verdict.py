@@ -67,7 +67,7 @@ def _words(scene: Scene, room: str, book: RoomBook) -> list[Word]:
         outage = observer.outages and cause.sent <= observer.outage_at
         unsure = cause.answered is None or cause.refused or before_end or outage
         unsure = unsure or _forgotten(scene, cause) or _came_and_went(scene, room, cause)
-        words.append(Word(cause.sent, cause.until, Due.UNSURE if unsure else Due.ONE))
+        words.append(Word(cause.since, cause.until, Due.UNSURE if unsure else Due.ONE))
     if observer.outages and any(c.kind == "join" for c in book.causes):
         # Whoever returns has joined anew: that may count as a call for an agent, or not.
         words.append(Word(observer.outage_at, math.inf, Due.UNSURE))
