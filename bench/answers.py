@@ -1,6 +1,6 @@
 """Agents that live are asked whether they do, as before one whose replica lapsed is put out (fact S18).
 
-`one` puts one question, as the SDKs do; `ours` a second one half a second later, when the first is still open.
+`one` puts one question, as the SDKs do; `ours` a second one half a second later, when the first is open.
 Both ask the same agents in turn; every other agent's event loop stands still. An answer that says dead, or
 nothing, is counted as lost.
 """
