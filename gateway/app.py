@@ -150,7 +150,7 @@ def _parts(
         keeper=keeper,
         workers=pool,
         metrics=metrics,
-        keys={settings.livekit.api_key: settings.livekit.api_secret},
+        keys=settings.livekit.keys,
         probe_livekit=Recent(functools.partial(_probe, livekit)),
         draining=signals.end.is_set,
         clock=time.time,

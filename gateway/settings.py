@@ -41,11 +41,19 @@ class LiveKitSettings:
     """`LIVEKIT_API_KEY`."""
     api_secret: str = field(default=DEV_SECRET, repr=False)
     """`LIVEKIT_API_SECRET`."""
+    more_keys: tuple[tuple[str, str], ...] = field(default=(), repr=False)
+    """`LIVEKIT_KEYS`, as livekit-server reads it: `key: secret` pairs, one a line or comma separated. What
+    they sign is believed as well, and nothing is signed with them: for a rotation."""
     public_url: str = ""
     """`ROOMKEEPER_LIVEKIT_PUBLIC_URL`: what browsers are told; `url` unless set."""
     call_timeout: float = 8.0
     """`ROOMKEEPER_LIVEKIT_TIMEOUT`: one call to LiveKit's API. Above the 5 s that dispatch calls can take
     (fact 54)."""
+
+    @property
+    def keys(self) -> dict[str, str]:
+        """Every secret that may have signed what comes in, by its API key."""
+        return {**dict(self.more_keys), self.api_key: self.api_secret}
 
     @property
     def client_url(self) -> str:
@@ -54,7 +62,7 @@ class LiveKitSettings:
 
     @property
     def is_dev(self) -> bool:
-        return self.api_key == DEV_KEY or self.api_secret == DEV_SECRET
+        return any(key == DEV_KEY or secret == DEV_SECRET for key, secret in self.keys.items())
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,6 +83,9 @@ class HttpSettings:
     job_auth: JobAuth = "room-token"
     """`ROOMKEEPER_JOB_AUTH`: who may ask for agents. `room-token`: a participant's token of that room or an
     operator's; `operator`: an operator's token only; `open`: whoever reaches the port (`dev`)."""
+    agents: tuple[str, ...] = ()
+    """`ROOMKEEPER_AGENTS`: the agents that frontends may ask for, comma separated, `*`: any. Empty: the
+    default agent, and those that ROOMKEEPER_ROOMS names. Operators may ask for any."""
     token_ttl: float = 3600.0
     """`ROOMKEEPER_TOKEN_TTL`: how long a minted token can be used to join. LiveKit renews it in the call."""
 
@@ -165,6 +176,12 @@ class Settings:
     log_json: bool = True
     """`ROOMKEEPER_LOG=json|console`; console in `dev`."""
 
+    @property
+    def asked_for(self) -> tuple[str, ...]:
+        """The agents that frontends may ask for; `*`: any."""
+        named = (agent for _, agent in self.keeper.room_patterns if agent)
+        return self.http.agents or (self.keeper.default_agent, *named)
+
 
 class _Reader:
     """Reads variables one by one and collects what is wrong with them."""
@@ -243,6 +260,19 @@ def _http_url(text: str) -> str:
     return _address(text, {"http", "https"}, "must be http:// or https:// URLs")
 
 
+def _key_pairs(text: str) -> tuple[tuple[str, str], ...]:
+    """The text never appears in a fault."""
+    pairs = []
+    for line in re.split(r"[,\n]", text):
+        key, colon, secret = (part.strip() for part in line.partition(":"))
+        if not (key or colon or secret):
+            continue
+        if not key or not secret or _UNPRINTABLE.search(key + secret) or " " in key + secret:
+            raise ValueError("must be `key: secret` pairs, one a line or comma separated")
+        pairs.append((key, secret))
+    return tuple(pairs)
+
+
 def _number(low: float, high: float) -> Callable[[str], float]:
     def parse(text: str) -> float:
         try:
@@ -319,6 +349,7 @@ def read(env: Mapping[str, str], *, dev: bool, **overrides: object) -> Settings:
             url=get("LIVEKIT_URL", _url, LiveKitSettings.url if dev else ""),
             api_key=get("LIVEKIT_API_KEY", _plain, DEV_KEY if dev else ""),
             api_secret=get("LIVEKIT_API_SECRET", _plain, DEV_SECRET if dev else ""),
+            more_keys=get("LIVEKIT_KEYS", _key_pairs, ()),
             public_url=get("ROOMKEEPER_LIVEKIT_PUBLIC_URL", _url, ""),
             call_timeout=get("ROOMKEEPER_LIVEKIT_TIMEOUT", _number(1, 60), 8.0),
         ),
@@ -329,6 +360,7 @@ def read(env: Mapping[str, str], *, dev: bool, **overrides: object) -> Settings:
             open_tokens=get("ROOMKEEPER_OPEN_TOKENS", _switch, dev),
             worker_urls=get("AGENT_WORKER_URL", _list(_http_url), ()),
             job_auth=get("ROOMKEEPER_JOB_AUTH", _JOB_AUTH, "open" if dev else "room-token"),
+            agents=get("ROOMKEEPER_AGENTS", _list(_name), ("*",) if dev else ()),
             token_ttl=get("ROOMKEEPER_TOKEN_TTL", _number(10, 86400), 3600.0),
         ),
         keeper=KeeperSettings(
@@ -378,7 +410,7 @@ def _unfit_for_production(settings: Settings) -> list[str]:
         faults.append("LIVEKIT_API_KEY, LIVEKIT_API_SECRET: set both, as in the server's `keys`")
     elif livekit.is_dev:
         faults.append(
-            "LIVEKIT_API_KEY, LIVEKIT_API_SECRET: LiveKit's public dev pair is refused by `start`; "
-            "use keys of your own, or `roomkeeper dev`"
+            "LIVEKIT_API_KEY, LIVEKIT_API_SECRET, LIVEKIT_KEYS: LiveKit's public dev pair is refused by "
+            "`start`; use keys of your own, or `roomkeeper dev`"
         )
     return faults

@@ -1,4 +1,4 @@
-"""Who may: Bearer tokens signed with our LiveKit keys. Operators' tokens carry admin grants; there is no
+"""Who may what: Bearer tokens signed with our LiveKit keys. Operators' tokens carry admin grants; there is no
 second secret system.
 """
 
@@ -7,41 +7,66 @@ from __future__ import annotations
 from starlette.requests import Request
 
 from gateway.errors import Forbidden, Unauthorized
-from gateway.http.parts import parts_of
+from gateway.http.parts import Parts, parts_of
 from gateway.livekit.tokens import Grants, InvalidToken, verify
 
 _SCHEME = "bearer "
+_OPERATORS_ONLY = "This needs an operator's token: make one with `roomkeeper token --admin`."
 
 
 def operator(request: Request) -> None:
     """Raises unless an operator asks; in `dev` everybody is one."""
-    if parts_of(request).settings.dev:
-        return
-    if not _bearer(request).is_operator:
-        raise Forbidden("This needs an operator's token: make one with `roomkeeper token --admin`.")
+    if not parts_of(request).settings.dev and not _bearer(request).is_operator:
+        raise Forbidden(_OPERATORS_ONLY)
 
 
-def minter(request: Request) -> None:
-    """Raises unless the caller may have room tokens."""
-    if not parts_of(request).settings.http.open_tokens:
-        operator(request)
+class Caller:
+    """Whoever may ask for agents, in some room at least. Made before the body is read."""
 
+    def __init__(self, parts: Parts, *, grants: Grants | None, rule: str) -> None:
+        """`grants`: of the token that was sent; None when none was needed."""
+        self._parts = parts
+        self._grants = grants
+        self._rule = rule
 
-class JobCaller:
-    """Somebody who may ask for agents, at least in some room. Made before the body is read."""
+    @classmethod
+    def of_jobs(cls, request: Request) -> Caller:
+        """Raises Unauthorized without a token, where one is needed."""
+        parts = parts_of(request)
+        rule = parts.settings.http.job_auth
+        return cls(parts, grants=None if rule == "open" else _bearer(request), rule=rule)
 
-    def __init__(self, request: Request) -> None:
-        self._rule = parts_of(request).settings.http.job_auth
-        self._grants = None if self._rule == "open" else _bearer(request)
+    @classmethod
+    def of_tokens(cls, request: Request) -> Caller:
+        """Raises unless the caller may have room tokens."""
+        parts = parts_of(request)
+        if parts.settings.http.open_tokens:
+            return cls(parts, grants=None, rule="open")
+        grants = _bearer(request)
+        if not grants.is_operator:
+            raise Forbidden(_OPERATORS_ONLY)
+        return cls(parts, grants=grants, rule="operator")
 
-    def check(self, room: str) -> None:
-        """Raises Forbidden unless they may do so in this room."""
+    def may_act_on(self, room: str) -> None:
+        """Raises Forbidden unless they may ask for agents in this room."""
         if self._grants is None or self._grants.is_operator:
             return
         if self._rule == "operator":
-            raise Forbidden("This needs an operator's token: make one with `roomkeeper token --admin`.")
+            raise Forbidden(_OPERATORS_ONLY)
         if self._grants.joins != room:
             raise Forbidden("The token is not for this room: send the one that its participant joins with.")
+
+    def may_ask_for(self, agent: str, *, field: str) -> None:
+        """Raises Forbidden unless the agent is one that frontends may ask for."""
+        if self._grants is not None and self._grants.is_operator:
+            return
+        listed = self._parts.settings.asked_for
+        if "*" not in listed and agent not in listed:
+            raise Forbidden(
+                f"{field}: this agent is not one that may be asked for here. Its operator can add it to "
+                "ROOMKEEPER_AGENTS.",
+                field=field,
+            )
 
 
 def _bearer(request: Request) -> Grants:

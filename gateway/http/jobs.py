@@ -13,7 +13,7 @@ from starlette.responses import Response
 from gateway.errors import InvalidRequest, UnknownJob
 from gateway.http import wire
 from gateway.http.answers import answer, iso
-from gateway.http.auth import JobCaller
+from gateway.http.auth import Caller
 from gateway.http.parts import Parts, parts_of
 from gateway.keeper.model import Ask, Job, State
 
@@ -23,13 +23,14 @@ JOB_TYPES = ("start_agent", "stop_agent", "restart_agent")
 async def post_job(request: Request) -> Response:
     """`?wait=SECONDS` answers when the agent has joined or the job has ended, at the latest then."""
     parts = parts_of(request)
-    caller = JobCaller(request)
+    caller = Caller.of_jobs(request)
     wait = wire.seconds(request.query_params.get("wait"), field="wait")
     body = await wire.decode(request, wire.JobRequest)
     if body.job_type not in JOB_TYPES:
         raise InvalidRequest(f"jobType: must be one of {', '.join(JOB_TYPES)}.", field="jobType")
     ask = _ask_of(body, parts, request)
-    caller.check(ask.room)
+    caller.may_act_on(ask.room)
+    caller.may_ask_for(ask.agent, field="payload.agentName")
     if body.job_type == "stop_agent":
         stopped = await parts.keeper.stop_agent(ask.room, ask.agent)
         return answer({"success": True, "result": result_of(stopped) if stopped else _nothing_to_stop(ask)})
@@ -39,24 +40,26 @@ async def post_job(request: Request) -> Response:
 
 async def get_job(request: Request) -> Response:
     parts = parts_of(request)
-    caller = JobCaller(request)
+    caller = Caller.of_jobs(request)
     wait = wire.seconds(request.query_params.get("wait"), field="wait")
     job_id = request.path_params["job_id"]
     job = await parts.keeper.job(job_id)
     if job is None:
         raise UnknownJob("No job has this id; an ended one is forgotten after an hour.")
-    caller.check(job.want.room)
+    caller.may_act_on(job.want.room)
     return answer({"success": True, "result": await _waited(parts, job, wait)})
 
 
 async def post_start(request: Request) -> Response:
     """The worker contract: what a `workerUrl` must answer."""
     parts = parts_of(request)
-    caller = JobCaller(request)
+    caller = Caller.of_jobs(request)
     body = await wire.decode(request, wire.StartRequest)
     room = wire.room_name(body.room_name, field="roomName")
-    caller.check(room)
-    job = await parts.keeper.start_agent(Ask(room=room, agent=_agent(body.agent_name, "agentName", parts)))
+    caller.may_act_on(room)
+    agent = _agent(body.agent_name, "agentName", parts)
+    caller.may_ask_for(agent, field="agentName")
+    job = await parts.keeper.start_agent(Ask(room=room, agent=agent))
     return answer({"success": True, "roomName": room, "result": result_of(job)})
 
 

@@ -17,7 +17,7 @@ from starlette.responses import Response
 from gateway.errors import InvalidRequest
 from gateway.http import invitations, wire
 from gateway.http.answers import answer
-from gateway.http.auth import minter
+from gateway.http.auth import Caller
 from gateway.http.parts import Parts, parts_of
 from gateway.keeper.model import Invitation
 from gateway.livekit.tokens import mint
@@ -43,7 +43,7 @@ class Asked:
 
 async def get_token(request: Request) -> Response:
     """`?room=paula-demo&name=testuser`; also `identity` and `metadata`."""
-    minter(request)
+    caller = Caller.of_tokens(request)
     query = request.query_params
     body = wire.TokenRequest(
         room=query.get("room"),
@@ -51,18 +51,18 @@ async def get_token(request: Request) -> Response:
         name=query.get("name"),
         metadata=query.get("metadata"),
     )
-    return answer(await _minted(parts_of(request), body))
+    return answer(await _minted(parts_of(request), body, caller))
 
 
 async def post_token(request: Request) -> Response:
     """LiveKit's standard format is answered 201, ours 200; both with both sets of fields."""
-    minter(request)
+    caller = Caller.of_tokens(request)
     body = await wire.decode(request, wire.TokenRequest)
-    return answer(await _minted(parts_of(request), body), 201 if body.standard else 200)
+    return answer(await _minted(parts_of(request), body, caller), 201 if body.standard else 200)
 
 
-async def _minted(parts: Parts, body: wire.TokenRequest) -> dict[str, str]:
-    asked = _asked(body, parts.settings.keeper.default_agent)
+async def _minted(parts: Parts, body: wire.TokenRequest, caller: Caller) -> dict[str, str]:
+    asked = _asked(body, parts.settings.keeper.default_agent, caller)
     ttl = parts.settings.http.token_ttl
     for agent, metadata in asked.agents.items():
         await parts.keeper.invite(
@@ -95,7 +95,7 @@ async def _minted(parts: Parts, body: wire.TokenRequest) -> dict[str, str]:
     }
 
 
-def _asked(body: wire.TokenRequest, default_agent: str) -> Asked:
+def _asked(body: wire.TokenRequest, default_agent: str, caller: Caller) -> Asked:
     room, room_field = _either(body, "room", "room_name")
     identity, identity_field = _either(body, "identity", "participant_identity")
     name, name_field = _either(body, "name", "participant_name")
@@ -103,17 +103,25 @@ def _asked(body: wire.TokenRequest, default_agent: str) -> Asked:
     attributes, attributes_field = _either(body, "attributes", "participant_attributes")
     carried = wire.metadata(metadata, field=metadata_field, most=wire.MAX_TOKEN_BYTES)
     given = _attributes(attributes or {}, attributes_field)
+    agents: dict[str, str] = {}
+    for found, field in (
+        (invitations.in_metadata(carried, default_agent, metadata_field), f"{metadata_field}.agent"),
+        (
+            invitations.in_attributes(given, carried, default_agent, attributes_field),
+            f"{attributes_field}.agent",
+        ),
+        (invitations.in_room_config(body.room_config, default_agent), "room_config.agents"),
+    ):
+        for agent in found:
+            caller.may_ask_for(agent, field=field)
+        agents |= found
     return Asked(
         room=wire.room_name(room, field=room_field) if room else _fresh_room(),
         identity=_identity(identity, identity_field) if identity else f"user-{secrets.token_hex(6)}",
         name=wire.text(name, field=name_field, most=wire.MAX_IDENTITY_BYTES) if name else "",
         metadata=carried,
         attributes=given,
-        agents={
-            **invitations.in_metadata(carried, default_agent, metadata_field),
-            **invitations.in_attributes(given, carried, default_agent, attributes_field),
-            **invitations.in_room_config(body.room_config, default_agent),
-        },
+        agents=agents,
     )
 
 

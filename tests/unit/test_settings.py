@@ -204,3 +204,32 @@ def test_the_store_is_shown_without_its_password() -> None:
 def test_no_secret_shows_when_settings_are_printed() -> None:
     """They end in logs."""
     assert "a-secret-of-our-own" not in repr(read(PRODUCTION, dev=False))
+
+
+def test_keys_that_are_rotated_out_are_still_believed_and_the_first_pair_signs() -> None:
+    """`LIVEKIT_KEYS` as livekit-server reads it; the pair of LIVEKIT_API_KEY wins."""
+    livekit = read({**PRODUCTION, "LIVEKIT_KEYS": "old: of-last-year\n older:x, key: no"}, dev=False).livekit
+    assert livekit.keys == {"old": "of-last-year", "older": "x", "key": "a-secret-of-our-own"}
+    assert (livekit.api_key, livekit.api_secret) == ("key", "a-secret-of-our-own")
+
+
+@pytest.mark.parametrize("text", ["old", "old:", ": of-last-year", "old: of last year"])
+def test_keys_that_are_no_pairs_are_refused_without_showing_them(text: str) -> None:
+    """There may be a secret in them."""
+    (fault,) = faults({**PRODUCTION, "LIVEKIT_KEYS": text}, dev=False)
+    assert fault.startswith("LIVEKIT_KEYS: ")
+    assert "last" not in fault
+
+
+def test_production_refuses_the_dev_pair_among_older_keys() -> None:
+    """Whoever knows it could sign anything."""
+    env = {**PRODUCTION, "LIVEKIT_KEYS": "devkey: secret"}
+    assert any("dev pair" in fault for fault in faults(env, dev=False))
+
+
+def test_frontends_may_ask_for_the_default_agent_and_those_of_patterns_unless_told_otherwise() -> None:
+    """`ROOMKEEPER_AGENTS` says otherwise; in `dev`, any."""
+    env = {**PRODUCTION, "LIVEKIT_AGENT_NAME": "clerk", "ROOMKEEPER_ROOMS": "vip-*=butler,*"}
+    assert read(env, dev=False).asked_for == ("clerk", "butler")
+    assert read({**env, "ROOMKEEPER_AGENTS": "a, b"}, dev=False).asked_for == ("a", "b")
+    assert read({}, dev=True).asked_for == ("*",)

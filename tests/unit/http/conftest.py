@@ -95,7 +95,7 @@ def _door(settings: Settings) -> Door:
         keeper=keeper,
         workers=workers,
         metrics=metrics,
-        keys={KEY: SECRET},
+        keys=settings.livekit.keys,
         probe_livekit=probe,
         draining=lambda: made.draining,
         clock=time.time,

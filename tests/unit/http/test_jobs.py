@@ -8,7 +8,8 @@ import anyio
 import pytest
 
 from gateway.keeper.model import State
-from tests.unit.http.conftest import KEY, SECRET, Door, OpenDoor, operator, participant
+from gateway.livekit import tokens
+from tests.unit.http.conftest import KEY, SECRET, Door, OpenDoor, bearer, operator, participant
 
 pytestmark = pytest.mark.anyio
 
@@ -276,3 +277,34 @@ async def test_no_answer_carries_a_secret(open_door: OpenDoor) -> None:
     assert SECRET not in text
     assert sent["authorization"].split()[1] not in text
     assert KEY not in text
+
+
+@pytest.mark.parametrize("kind", ["start_agent", "stop_agent", "restart_agent"])
+async def test_in_production_a_frontend_asks_for_the_agents_that_are_listed(
+    open_door: OpenDoor, kind: str
+) -> None:
+    """403 and which setting; nothing reaches the keeper. An operator may ask for any."""
+    door = open_door(dev=False, LIVEKIT_AGENT_NAME="clerk")
+    other: dict[str, Any] = {"payload": {"agentName": "butler"}}
+    refused = await door.ask("room-1", kind, headers=participant("room-1"), **other)
+    assert refused.status_code == 403
+    assert refused.json()["field"] == "payload.agentName"
+    assert "ROOMKEEPER_AGENTS" in refused.json()["detail"]
+    assert door.keeper.asks == []
+    assert (await door.ask("room-1", kind, headers=participant("room-1"))).status_code == 200
+    assert (await door.ask("room-1", kind, headers=operator(), **other)).status_code == 200
+
+
+async def test_the_workers_door_has_the_same_list(open_door: OpenDoor) -> None:
+    """It is another way to the same agents."""
+    door = open_door(dev=False, LIVEKIT_AGENT_NAME="clerk")
+    body = {"roomName": "room-1", "agentName": "butler"}
+    refused = await door.http.post("/start", json=body, headers=participant("room-1"))
+    assert (refused.status_code, refused.json()["field"]) == (403, "agentName")
+
+
+async def test_a_token_signed_with_an_older_key_is_believed(open_door: OpenDoor) -> None:
+    """A rotation: those that are out live on until they expire."""
+    door = open_door(dev=False, LIVEKIT_KEYS="older: a-secret-of-last-year-with-over-32-bytes")
+    token = tokens.mint("older", "a-secret-of-last-year-with-over-32-bytes", room="r", identity="a", ttl=60)
+    assert (await door.ask("r", headers=bearer(token))).status_code == 200

@@ -213,3 +213,27 @@ async def test_clients_are_given_the_public_url_as_ws(open_door: OpenDoor) -> No
     """`ROOMKEEPER_LIVEKIT_PUBLIC_URL`, and ws(s) where LiveKit was given as http(s)."""
     door = open_door(ROOMKEEPER_LIVEKIT_PUBLIC_URL="https://public.example.com")
     assert (await door.http.get("/api/token")).json()["url"] == "wss://public.example.com"
+
+
+@pytest.mark.parametrize(
+    ("body", "field"),
+    [
+        ({"metadata": {"agent": "butler"}}, "metadata.agent"),
+        ({"attributes": {"agent": "butler"}}, "attributes.agent"),
+        ({"room_config": {"agents": [{"agent_name": "butler"}]}}, "room_config.agents"),
+    ],
+)
+async def test_open_tokens_invite_the_agents_that_are_listed(
+    open_door: OpenDoor, body: dict[str, Any], field: str
+) -> None:
+    """403 and the field; nobody is invited. An operator may invite any."""
+    door = open_door(dev=False, ROOMKEEPER_OPEN_TOKENS="1", LIVEKIT_AGENT_NAME="clerk")
+    refused = await door.http.post("/api/token", json=body)
+    assert (refused.status_code, refused.json()["field"]) == (403, field)
+    assert door.keeper.invitations == []
+    assert (await door.http.post("/api/token", json={"metadata": {"agent": True}})).status_code == 200
+
+    closed = open_door(dev=False, LIVEKIT_AGENT_NAME="clerk")
+    answer = await closed.http.post("/api/token", json=body, headers=operator())
+    assert answer.is_success
+    assert [i.agent for i in closed.keeper.invitations] == ["butler"]
