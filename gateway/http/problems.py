@@ -33,10 +33,16 @@ def problem(
     **more: Any,
 ) -> Response:
     """`type` is left out: "about:blank", so the title is the status's own phrase (RFC 9457, 4.2.1)."""
-    body = {"title": HTTPStatus(status).phrase, "status": status, "detail": detail, **more}
     if field is not None:
-        body["field"] = field
-    return Response(msgspec.json.encode(body), status, media_type=MEDIA_TYPE, headers=headers)
+        more["field"] = field
+    return Response(content(status, detail, **more), status, media_type=MEDIA_TYPE, headers=headers)
+
+
+def content(status: int, detail: str, **more: Any) -> bytes:
+    """The body of a problem."""
+    return msgspec.json.encode(
+        {"title": HTTPStatus(status).phrase, "status": status, "detail": detail, **more}
+    )
 
 
 def _for(request: Request, status: int, detail: str, **rest: Any) -> Response:

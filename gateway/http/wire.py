@@ -66,13 +66,17 @@ _OURS = ("identity", "room", "name", "metadata", "attributes")
 
 
 async def read_body(request: Request, limit: int = MAX_BODY_BYTES) -> bytes:
-    """The whole body. Raises BodyTooLarge as soon as more than `limit` bytes came."""
+    """The whole body. Raises BodyTooLarge when more than `limit` bytes are announced, or have come."""
+    too_large = BodyTooLarge(f"The body is larger than {limit} bytes.")
+    declared = request.headers.get("content-length", "")
+    if declared.isdecimal() and int(declared) > limit:
+        raise too_large
     body = bytearray()
     try:
         async for chunk in request.stream():
             body += chunk
             if len(body) > limit:
-                raise BodyTooLarge(f"The body is larger than {limit} bytes.")
+                raise too_large
     except ClientDisconnect:
         raise InvalidRequest("The client hung up before its body was here.") from None
     return bytes(body)
