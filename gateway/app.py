@@ -23,6 +23,7 @@ from gateway.errors import RoomkeeperError
 from gateway.hosts import has_ended, job_has_ended, this_process
 from gateway.http.parts import Parts
 from gateway.http.probes import Recent
+from gateway.http.rates import Rates, open_rates
 from gateway.http.routes import build
 from gateway.keeper.keeper import Keeper
 from gateway.keeper.ports import Clock, Store, StoreUnavailable
@@ -60,9 +61,10 @@ def run(settings: Settings, listener: socket.socket, *, own_livekit: bool = Fals
 async def _run(settings: Settings, listener: socket.socket, own_livekit: bool) -> None:
     front, signals, metrics = Front(), Signals(), Metrics()
     async with (
-        serve(front, listener, signals),
+        serve(front, listener, signals, proxies=settings.http.trusted_proxies),
         open_store(settings.store, told_to_end=signals.end.is_set) as store,
         _open_livekit(settings.livekit, metrics, store.clock) as livekit,
+        open_rates(settings.rates, settings.store, metrics) as rates,
     ):
         await _end_leftovers(store)
         late = LateKeeper()
@@ -81,7 +83,7 @@ async def _run(settings: Settings, listener: socket.socket, own_livekit: bool) -
         async with _retiring(keeper), _run_pool(pool, signals), _run_keeper(keeper):
             gc.collect()
             gc.freeze()  # what the imports left stays: it need not be looked through again and again
-            front.open(build(_parts(settings, keeper, pool, livekit, metrics, signals)))
+            front.open(build(_parts(settings, keeper, pool, livekit, rates, metrics, signals)))
             sys.stdout.write(banner(settings, own_livekit=own_livekit, agent=pool.agent))
             sys.stdout.flush()
             await signals.end.wait()
@@ -142,6 +144,7 @@ def _parts(
     keeper: Keeper,
     pool: Pool,
     livekit: LiveKitClient,
+    rates: Rates,
     metrics: Metrics,
     signals: Signals,
 ) -> Parts:
@@ -151,6 +154,7 @@ def _parts(
         workers=pool,
         metrics=metrics,
         keys=settings.livekit.keys,
+        rates=rates,
         probe_livekit=Recent(functools.partial(_probe, livekit)),
         draining=signals.end.is_set,
         clock=time.time,

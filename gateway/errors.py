@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 
@@ -33,6 +34,8 @@ class RequestError(RoomkeeperError):
     def __init__(self, message: str, *, field: str | None = None) -> None:
         super().__init__(message)
         self.field = field
+        self.headers: dict[str, str] = {}
+        """Of the answer."""
 
 
 class InvalidRequest(RequestError):  # noqa: N818
@@ -50,11 +53,25 @@ class Unauthorized(RequestError):  # noqa: N818
 
     status = 401
 
+    def __init__(self, message: str) -> None:
+        super().__init__(message)
+        self.headers["www-authenticate"] = "Bearer"
+
 
 class Forbidden(RequestError):  # noqa: N818
     """A token that we trust, and that does not allow this."""
 
     status = 403
+
+
+class TooManyRequests(RequestError):  # noqa: N818
+    """Somebody asks more often than one may. `retry_after`: seconds until they may again."""
+
+    status = 429
+
+    def __init__(self, message: str, *, retry_after: float) -> None:
+        super().__init__(message)
+        self.headers["retry-after"] = str(math.ceil(retry_after))
 
 
 class UnknownJob(RequestError):  # noqa: N818

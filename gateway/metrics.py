@@ -25,6 +25,12 @@ class Metrics:
             buckets=_SECONDS,
             registry=r,
         )
+        self.refused_for_rate = Counter(
+            "roomkeeper_refused_for_rate_total",
+            "Requests that came too often from one address, or from one caller.",
+            ["counted_by"],
+            registry=r,
+        )
         self.asks = Counter(
             "roomkeeper_asks_total",
             "Asks for an agent, by source and whether the want lived already.",

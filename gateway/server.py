@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import signal
 import socket
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from types import FrameType
 
@@ -63,7 +63,7 @@ class Signals:
 class Server(uvicorn.Server):
     """Keeps serving when a signal comes: uvicorn would close its sockets before anything drains (fact 56)."""
 
-    def __init__(self, app: ASGIApp, signals: Signals) -> None:
+    def __init__(self, app: ASGIApp, signals: Signals, proxies: Sequence[str]) -> None:
         super().__init__(
             uvicorn.Config(
                 app,
@@ -73,7 +73,8 @@ class Server(uvicorn.Server):
                 log_config=None,
                 access_log=False,
                 server_header=False,
-                proxy_headers=False,  # nothing here asks who the client is
+                proxy_headers=bool(proxies),
+                forwarded_allow_ips=list(proxies),
                 timeout_graceful_shutdown=int(LAST_REQUESTS),
             )
         )
@@ -90,9 +91,11 @@ class Server(uvicorn.Server):
 
 
 @asynccontextmanager
-async def serve(app: ASGIApp, listener: socket.socket, signals: Signals) -> AsyncIterator[None]:
-    """Serve HTTP for as long as the block lasts."""
-    server = Server(app, signals)
+async def serve(
+    app: ASGIApp, listener: socket.socket, signals: Signals, *, proxies: Sequence[str] = ()
+) -> AsyncIterator[None]:
+    """Serve HTTP for as long as the block lasts. `proxies`: whose word on the client's address counts."""
+    server = Server(app, signals, proxies)
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(server.serve, [listener], name="http")
         await server.listening.wait()

@@ -6,6 +6,7 @@ Names are LiveKit's own where they exist, `ROOMKEEPER_*` for the rest. Durations
 from __future__ import annotations
 
 import fnmatch
+import ipaddress
 import os
 import re
 from collections.abc import Callable, Collection, Mapping
@@ -83,11 +84,26 @@ class HttpSettings:
     job_auth: JobAuth = "room-token"
     """`ROOMKEEPER_JOB_AUTH`: who may ask for agents. `room-token`: a participant's token of that room or an
     operator's; `operator`: an operator's token only; `open`: whoever reaches the port (`dev`)."""
+    trusted_proxies: tuple[str, ...] = ()
+    """`ROOMKEEPER_TRUSTED_PROXIES`: addresses or networks whose X-Forwarded-For and X-Forwarded-Proto are
+    believed, comma separated; `*`: everybody's, when only the proxy can reach this port."""
     agents: tuple[str, ...] = ()
     """`ROOMKEEPER_AGENTS`: the agents that frontends may ask for, comma separated, `*`: any. Empty: the
     default agent, and those that ROOMKEEPER_ROOMS names. Operators may ask for any."""
     token_ttl: float = 3600.0
     """`ROOMKEEPER_TOKEN_TTL`: how long a minted token can be used to join. LiveKit renews it in the call."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class RateSettings:
+    """How often somebody may ask for jobs and tokens. Operators may as often as they like; `dev` counts
+    nobody."""
+
+    by_address: str = ""
+    """`ROOMKEEPER_RATE_BY_ADDRESS`, `600/minute`: requests from one address; `any`: no limit. A company's
+    visitors may share one; and behind a proxy that `ROOMKEEPER_TRUSTED_PROXIES` does not name, all do."""
+    by_caller: str = ""
+    """`ROOMKEEPER_RATE_BY_CALLER`, `60/minute`: requests with one participant's tokens for one room."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -168,6 +184,7 @@ class Settings:
     dev: bool = False
     livekit: LiveKitSettings = field(default_factory=LiveKitSettings)
     http: HttpSettings = field(default_factory=HttpSettings)
+    rates: RateSettings = field(default_factory=RateSettings)
     keeper: KeeperSettings = field(default_factory=KeeperSettings)
     pool: PoolSettings = field(default_factory=PoolSettings)
     store: StoreSettings = field(default_factory=StoreSettings)
@@ -273,6 +290,24 @@ def _key_pairs(text: str) -> tuple[tuple[str, str], ...]:
     return tuple(pairs)
 
 
+def _network(text: str) -> str:
+    if text != "*":
+        try:
+            ipaddress.ip_network(text)
+        except ValueError:
+            raise ValueError(f"must be addresses, networks as 10.0.0.0/8, or *, not {text!r}") from None
+    return text
+
+
+def _rate(text: str) -> str:
+    """As the library `limits` writes rates; "" for any."""
+    if text == "any":
+        return ""
+    if not re.fullmatch(r"[1-9]\d{0,8}/(second|minute|hour)", text):
+        raise ValueError(f"must be as 600/minute or 10/second, or any, not {text!r}")
+    return text
+
+
 def _number(low: float, high: float) -> Callable[[str], float]:
     def parse(text: str) -> float:
         try:
@@ -360,8 +395,13 @@ def read(env: Mapping[str, str], *, dev: bool, **overrides: object) -> Settings:
             open_tokens=get("ROOMKEEPER_OPEN_TOKENS", _switch, dev),
             worker_urls=get("AGENT_WORKER_URL", _list(_http_url), ()),
             job_auth=get("ROOMKEEPER_JOB_AUTH", _JOB_AUTH, "open" if dev else "room-token"),
+            trusted_proxies=get("ROOMKEEPER_TRUSTED_PROXIES", _list(_network), ()),
             agents=get("ROOMKEEPER_AGENTS", _list(_name), ("*",) if dev else ()),
             token_ttl=get("ROOMKEEPER_TOKEN_TTL", _number(10, 86400), 3600.0),
+        ),
+        rates=RateSettings(
+            by_address=get("ROOMKEEPER_RATE_BY_ADDRESS", _rate, "" if dev else "600/minute"),
+            by_caller=get("ROOMKEEPER_RATE_BY_CALLER", _rate, "" if dev else "60/minute"),
         ),
         keeper=KeeperSettings(
             default_agent=get("LIVEKIT_AGENT_NAME", _name, DEFAULT_AGENT),

@@ -24,32 +24,32 @@ class Caller:
     """Whoever may ask for agents, in some room at least. Made before the body is read."""
 
     def __init__(self, parts: Parts, *, grants: Grants | None, rule: str) -> None:
-        """`grants`: of the token that was sent; None when none was needed."""
+        """`grants`: of the token that was sent; None where none was needed, and none that we trust came."""
         self._parts = parts
         self._grants = grants
         self._rule = rule
 
     @classmethod
-    def of_jobs(cls, request: Request) -> Caller:
-        """Raises Unauthorized without a token, where one is needed."""
+    async def of_jobs(cls, request: Request) -> Caller:
+        """Raises Unauthorized without a token, where one is needed; TooManyRequests."""
         parts = parts_of(request)
         rule = parts.settings.http.job_auth
-        return cls(parts, grants=None if rule == "open" else _bearer(request), rule=rule)
+        grants = await _counted(request, needed=rule != "open")
+        return cls(parts, grants=grants, rule=rule)
 
     @classmethod
-    def of_tokens(cls, request: Request) -> Caller:
-        """Raises unless the caller may have room tokens."""
+    async def of_tokens(cls, request: Request) -> Caller:
+        """Raises unless the caller may have room tokens; TooManyRequests."""
         parts = parts_of(request)
-        if parts.settings.http.open_tokens:
-            return cls(parts, grants=None, rule="open")
-        grants = _bearer(request)
-        if not grants.is_operator:
+        is_open = parts.settings.http.open_tokens
+        grants = await _counted(request, needed=not is_open)
+        if not is_open and (grants is None or not grants.is_operator):
             raise Forbidden(_OPERATORS_ONLY)
-        return cls(parts, grants=grants, rule="operator")
+        return cls(parts, grants=grants, rule="open" if is_open else "operator")
 
     def may_act_on(self, room: str) -> None:
         """Raises Forbidden unless they may ask for agents in this room."""
-        if self._grants is None or self._grants.is_operator:
+        if self._rule == "open" or self._grants is None or self._grants.is_operator:
             return
         if self._rule == "operator":
             raise Forbidden(_OPERATORS_ONLY)
@@ -67,6 +67,25 @@ class Caller:
                 "ROOMKEEPER_AGENTS.",
                 field=field,
             )
+
+
+async def _counted(request: Request, *, needed: bool) -> Grants | None:
+    """The grants of the token that was sent. Whoever shows no operator's is counted: before anything else is
+    done for them, and those whose token is not valid, too. None: without a valid token, where none is needed.
+    """
+    rates = parts_of(request).rates
+    address = request.client.host if request.client is not None else ""
+    try:
+        grants = _bearer(request)
+    except Unauthorized:
+        await rates.count_address(address)
+        if needed:
+            raise
+        return None
+    if not grants.is_operator:
+        await rates.count_address(address)
+        await rates.count_caller(grants.joins, grants.identity)
+    return grants
 
 
 def _bearer(request: Request) -> Grants:

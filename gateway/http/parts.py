@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from starlette.requests import Request
 
+from gateway.http.rates import Rates
 from gateway.keeper.keeper import Keeper
 from gateway.keeper.ports import Clock
 from gateway.keeper.reports import Health
@@ -23,6 +24,8 @@ class Parts:
     metrics: Metrics
     keys: dict[str, str]
     """API key to secret; several while keys are rotated. Never logged."""
+    rates: Rates
+    """How often somebody may ask."""
     probe_livekit: Callable[[], Awaitable[Health]]
     """One quick call to LiveKit: reachable, our keys accepted, clocks together."""
     draining: Callable[[], bool]

@@ -12,7 +12,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 
-from gateway.errors import RequestError, Unauthorized
+from gateway.errors import RequestError
 from gateway.keeper.ports import StoreUnavailable
 
 log = structlog.get_logger(__name__)
@@ -49,13 +49,14 @@ def _for(request: Request, status: int, detail: str, **rest: Any) -> Response:
     """The problem, with `success: false` beside it where a job was asked for (the contract of that route)."""
     if request.url.path.startswith(_JOB_ROUTES):
         rest["success"] = False
+    if request_id := getattr(request.state, "request_id", ""):
+        rest["requestId"] = request_id
     return problem(status, detail, **rest)
 
 
 async def _request_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, RequestError)
-    headers = {"www-authenticate": "Bearer"} if isinstance(error, Unauthorized) else None
-    return _for(request, error.status, str(error), field=error.field, headers=headers)
+    return _for(request, error.status, str(error), field=error.field, headers=error.headers)
 
 
 async def _http_exception(request: Request, error: Exception) -> Response:

@@ -11,6 +11,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from gateway.http import jobs, probes, rooms, tokens
 from gateway.http.parts import Parts
 from gateway.http.problems import HANDLERS
+from gateway.http.request_ids import HEADER, RequestIds
 from gateway.http.timing import Timing
 from gateway.http.webhook import Webhook
 
@@ -35,12 +36,14 @@ def build(parts: Parts) -> ASGIApp:
     api = Starlette(
         routes=ROUTES,
         middleware=[
+            Middleware(RequestIds),
             Middleware(Timing, histogram=parts.metrics.http_requests),
             Middleware(
                 CORSMiddleware,
                 allow_origins=parts.settings.http.cors_origins,
                 allow_methods=["GET", "POST"],
-                allow_headers=["authorization", "content-type"],
+                allow_headers=["authorization", "content-type", HEADER],
+                expose_headers=[HEADER, "retry-after"],
                 max_age=600,
             ),
         ],

@@ -43,7 +43,7 @@ class Asked:
 
 async def get_token(request: Request) -> Response:
     """`?room=paula-demo&name=testuser`; also `identity` and `metadata`."""
-    caller = Caller.of_tokens(request)
+    caller = await Caller.of_tokens(request)
     query = request.query_params
     body = wire.TokenRequest(
         room=query.get("room"),
@@ -56,7 +56,7 @@ async def get_token(request: Request) -> Response:
 
 async def post_token(request: Request) -> Response:
     """LiveKit's standard format is answered 201, ours 200; both with both sets of fields."""
-    caller = Caller.of_tokens(request)
+    caller = await Caller.of_tokens(request)
     body = await wire.decode(request, wire.TokenRequest)
     return answer(await _minted(parts_of(request), body, caller), 201 if body.standard else 200)
 

@@ -117,6 +117,15 @@ async def open_link(settings: StoreSettings) -> AsyncIterator[RedisLink]:
 
 @asynccontextmanager
 async def _client(settings: StoreSettings, connections: int, timeout: float) -> AsyncIterator[Redis]:
+    async with pool_of(settings, connections, timeout) as pool:
+        yield Redis(connection_pool=pool)
+
+
+@asynccontextmanager
+async def pool_of(
+    settings: StoreSettings, connections: int, timeout: float
+) -> AsyncIterator[BlockingConnectionPool]:
+    """Connects with the first command. `timeout`: seconds for each command's answer."""
     scheme, _, rest = settings.url.partition("://")
     pool = BlockingConnectionPool.from_url(
         f"{'rediss' if scheme in {'rediss', 'valkeys'} else 'redis'}://{rest}",
@@ -128,8 +137,7 @@ async def _client(settings: StoreSettings, connections: int, timeout: float) -> 
         protocol=2,
         client_name=f"roomkeeper{urlsplit(settings.url).path.replace('/', '-')}",
     )
-    client = Redis.from_pool(pool)
     try:
-        yield client
+        yield pool
     finally:
-        await client.aclose()
+        await pool.disconnect()

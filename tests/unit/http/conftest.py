@@ -11,6 +11,7 @@ import httpx
 import pytest
 
 from gateway.http.parts import Parts
+from gateway.http.rates import Rates
 from gateway.http.routes import build
 from gateway.keeper.reports import Health
 from gateway.livekit import tokens
@@ -96,6 +97,7 @@ def _door(settings: Settings) -> Door:
         workers=workers,
         metrics=metrics,
         keys=settings.livekit.keys,
+        rates=Rates(settings.rates, metrics),
         probe_livekit=probe,
         draining=lambda: made.draining,
         clock=time.time,

@@ -1,0 +1,81 @@
+"""Who asks too often is told when to come back, and harms nobody else."""
+
+from __future__ import annotations
+
+import httpx
+import pytest
+
+from gateway.errors import SettingsError
+from gateway.settings import read
+from tests.unit.http.conftest import Door, OpenDoor, bearer, operator, participant
+
+pytestmark = pytest.mark.anyio
+
+
+async def statuses(door: Door, count: int, **more: object) -> list[int]:
+    return [(await door.ask("room-1", **more)).status_code for _ in range(count)]
+
+
+async def test_too_many_requests_of_one_participant_are_a_429_with_the_time_to_wait(
+    open_door: OpenDoor,
+) -> None:
+    """By room and identity: another room's participant is not concerned."""
+    door = open_door(dev=False, ROOMKEEPER_RATE_BY_CALLER="4/minute")
+    assert await statuses(door, 4, headers=participant("room-1")) == [200] * 4
+    refused = await door.ask("room-1", headers=participant("room-1"))
+    assert (refused.status_code, refused.headers["retry-after"]) == (429, "15")
+    assert refused.json()["success"] is False
+    assert (await door.ask("room-2", headers=participant("room-2"))).status_code == 200
+    assert len(door.keeper.asks) == 5
+
+
+async def test_an_addresss_requests_are_counted_with_a_token_and_without(open_door: OpenDoor) -> None:
+    """Whoever tries tokens is let in no more often; the right one is not let in meanwhile either."""
+    door = open_door(dev=False, ROOMKEEPER_RATE_BY_ADDRESS="3/minute")
+    assert await statuses(door, 1) == [401]
+    assert await statuses(door, 2, headers=bearer("guessed")) == [401] * 2
+    assert await statuses(door, 2, headers=bearer("guessed")) == [429] * 2
+    assert await statuses(door, 1, headers=participant("room-1")) == [429]
+
+
+async def test_another_address_is_not_concerned(open_door: OpenDoor) -> None:
+    """One who floods is alone with it."""
+    door = open_door(dev=False, ROOMKEEPER_RATE_BY_ADDRESS="1/minute", ROOMKEEPER_JOB_AUTH="open")
+    assert await statuses(door, 2) == [200, 429]
+    app = door.http._transport.app  # type: ignore[attr-defined]
+    elsewhere = httpx.ASGITransport(app=app, client=("203.0.113.9", 1))
+    async with httpx.AsyncClient(transport=elsewhere, base_url="http://x") as http:
+        body = {"jobType": "start_agent", "roomName": "room-1"}
+        assert (await http.post("/api/livekit/job", json=body)).status_code == 200
+
+
+async def test_operators_are_not_counted(open_door: OpenDoor) -> None:
+    """A site's own server asks for all of its visitors."""
+    door = open_door(dev=False, ROOMKEEPER_RATE_BY_ADDRESS="1/minute", ROOMKEEPER_RATE_BY_CALLER="1/minute")
+    assert await statuses(door, 5, headers=operator()) == [200] * 5
+
+
+async def test_open_tokens_are_counted_by_address(open_door: OpenDoor) -> None:
+    """Each is a room that costs something."""
+    door = open_door(dev=False, ROOMKEEPER_OPEN_TOKENS="1", ROOMKEEPER_RATE_BY_ADDRESS="2/minute")
+    answers = [(await door.http.post("/api/token", json={})).status_code for _ in range(3)]
+    assert answers == [201, 201, 429]
+
+
+async def test_webhooks_and_probes_are_not_counted(open_door: OpenDoor) -> None:
+    """LiveKit signs, and whoever watches must not be turned away."""
+    door = open_door(dev=False, ROOMKEEPER_RATE_BY_ADDRESS="1/minute")
+    assert {(await door.http.get("/livez")).status_code for _ in range(5)} == {200}
+    assert {(await door.http.post("/api/livekit/webhook")).status_code for _ in range(5)} == {401}
+
+
+async def test_in_dev_nobody_is_counted(door: Door) -> None:
+    """It is one's own machine."""
+    assert set(await statuses(door, 700)) == {200}
+
+
+@pytest.mark.parametrize("rate", ["600", "0/minute", "60/minute;5/second", "many", "-1/second"])
+def test_a_rate_that_is_none_is_refused(rate: str) -> None:
+    """By name, before anything starts."""
+    with pytest.raises(SettingsError, match="ROOMKEEPER_RATE_BY_ADDRESS"):
+        read({"ROOMKEEPER_RATE_BY_ADDRESS": rate}, dev=True)
