@@ -119,10 +119,11 @@ def _know_the_dev_secret(livekit: LiveKitSettings) -> None:
 def _run(settings: Settings, *, own_livekit: bool = False) -> None:
     from gateway import logs
     from gateway.app import run
-    from gateway.listening import listen
+    from gateway.listening import allow_many_connections, listen
 
     _know_the_dev_secret(settings.livekit)
     logs.configure(level=settings.log_level, json=settings.log_json)
+    allow_many_connections()
     with ExitStack() as stack:
         socket = stack.enter_context(listen(settings.http.host, settings.http.port))
         port = socket.getsockname()[1]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import resource
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -9,6 +10,16 @@ from contextlib import contextmanager
 from gateway.errors import StartupError
 
 BACKLOG = 2048
+CONNECTIONS = 65_536
+"""Open files that are enough, where so many are allowed: many systems begin with 1024."""
+
+
+def allow_many_connections() -> None:
+    """Each connection is an open file, and nobody can be served when there are none left."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = CONNECTIONS if hard == resource.RLIM_INFINITY else min(CONNECTIONS, hard)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
 @contextmanager

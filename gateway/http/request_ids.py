@@ -1,5 +1,5 @@
-"""An id for each request: the caller's own (`X-Request-Id`) when it is a plain one, else a fresh one. It is in
-the answer's header, in problems, and in every log line that the request causes. A plain ASGI middleware.
+"""An id for each request: the caller's own (`X-Request-Id`) when it is a plain one, else a fresh one. It is
+in the answer's header, in problems, and in every log line that the request causes. A plain ASGI middleware.
 """
 
 from __future__ import annotations

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import resource
 import signal
 from pathlib import Path
 
@@ -11,7 +12,7 @@ import httpx
 import pytest
 from starlette.responses import PlainTextResponse
 
-from gateway.listening import listen
+from gateway.listening import CONNECTIONS, allow_many_connections, listen
 from gateway.server import Front, Signals, serve
 from tests.tiers import Sum, read
 
@@ -68,3 +69,14 @@ async def test_the_sum_of_a_tier_is_what_pytest_found(tmp_path: Path) -> None:
     report.write_text('<testsuites><testsuite tests="9" failures="1" errors="2" skipped="3"/></testsuites>')
     assert str(read(report) + Sum(passed=1)) == "4 passed, 3 failed, 3 skipped"
     assert str(read(tmp_path / "none.xml")) == "0 passed, 0 failed"
+
+
+def test_as_many_connections_are_allowed_as_the_system_lets_us() -> None:
+    """Where it begins with 1024, so many idle sockets would lock everybody out. Never lowered."""
+    before = resource.getrlimit(resource.RLIMIT_NOFILE)
+    try:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (1024, before[1]))
+        allow_many_connections()
+        assert resource.getrlimit(resource.RLIMIT_NOFILE)[0] == min(CONNECTIONS, before[1])
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, before)
