@@ -25,6 +25,7 @@ from gateway.http.parts import Parts
 from gateway.http.probes import Recent
 from gateway.http.rates import Rates, open_rates
 from gateway.http.routes import build
+from gateway.http.site_login import SiteLogin
 from gateway.keeper.keeper import Keeper
 from gateway.keeper.ports import Clock, Store, StoreUnavailable
 from gateway.keeper.reports import Health
@@ -154,6 +155,7 @@ def _parts(
         workers=pool,
         metrics=metrics,
         keys=settings.livekit.keys,
+        site=SiteLogin(settings.site),
         rates=rates,
         probe_livekit=Recent(functools.partial(_probe, livekit)),
         draining=signals.end.is_set,

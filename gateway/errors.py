@@ -74,6 +74,16 @@ class TooManyRequests(RequestError):  # noqa: N818
         self.headers["retry-after"] = str(math.ceil(retry_after))
 
 
+class LoginUnavailable(RequestError):  # noqa: N818
+    """Who somebody is cannot be told right now, by no fault of theirs."""
+
+    status = 503
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message)
+        self.headers["retry-after"] = "5"
+
+
 class UnknownJob(RequestError):  # noqa: N818
     """No want of that id is known (any more)."""
 

@@ -24,6 +24,10 @@ DEFAULT_AGENT = "my-telephony-agent"
 JobAuth = Literal["room-token", "operator", "open"]
 ForeignReplace = Literal["unclean", "never"]
 
+PUBLISH_SOURCES = ("camera", "microphone", "screen_share", "screen_share_audio")
+"""LiveKit's track sources."""
+MIN_SECRET_BYTES = 32
+"""RFC 7518, 3.2: as long as the hash."""
 MAX_AGENT_NAME_BYTES = 256
 """As many as a request may give an agent's name."""
 
@@ -78,6 +82,11 @@ class HttpSettings:
     """`ROOMKEEPER_CORS_ORIGINS`, comma separated; empty: none, `*`: any."""
     open_tokens: bool = False
     """`ROOMKEEPER_OPEN_TOKENS`: whoever reaches the port gets room tokens. On in `dev`, off in `start`."""
+    custom_rooms: bool = False
+    """`ROOMKEEPER_CUSTOM_ROOMS`: with open tokens, whoever reaches the port may name rooms. On in `dev`."""
+    publish: tuple[str, ...] = ()
+    """`ROOMKEEPER_PUBLISH`: what a token allows to publish, of camera, microphone, screen_share and
+    screen_share_audio, comma separated. Empty: all of them."""
     worker_urls: tuple[str, ...] = ()
     """`AGENT_WORKER_URL`: the URLs under which frontends know this Roomkeeper as the worker, comma separated.
     A request may name one of them as its `workerUrl`, and no other."""
@@ -92,6 +101,29 @@ class HttpSettings:
     default agent, and those that ROOMKEEPER_ROOMS names. Operators may ask for any."""
     token_ttl: float = 3600.0
     """`ROOMKEEPER_TOKEN_TTL`: how long a minted token can be used to join. LiveKit renews it in the call."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class SiteSettings:
+    """The site's own login, whose JWTs are good for room tokens."""
+
+    secret: str = field(default="", repr=False)
+    """`ROOMKEEPER_SITE_SECRET`: what the site's server signs with (HS256, 384, 512); 32 bytes at least."""
+    jwks_url: str = ""
+    """`ROOMKEEPER_SITE_JWKS`: where the site publishes its keys (RSA, EC or Ed25519)."""
+    issuer: str = ""
+    """`ROOMKEEPER_SITE_ISSUER`: the `iss` that is asked for; "": any."""
+    audience: str = ""
+    """`ROOMKEEPER_SITE_AUDIENCE`: the `aud` that is asked for; "": any."""
+    identity_claim: str = "sub"
+    """`ROOMKEEPER_SITE_IDENTITY_CLAIM`: who the visitor is in the room."""
+    rooms_claim: str = "rooms"
+    """`ROOMKEEPER_SITE_ROOMS_CLAIM`: the rooms that the visitor may have tokens for, one name or a list,
+    shell patterns allowed. Without it: fresh rooms only."""
+
+    @property
+    def used(self) -> bool:
+        return bool(self.secret or self.jwks_url)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -184,6 +216,7 @@ class Settings:
     dev: bool = False
     livekit: LiveKitSettings = field(default_factory=LiveKitSettings)
     http: HttpSettings = field(default_factory=HttpSettings)
+    site: SiteSettings = field(default_factory=SiteSettings)
     rates: RateSettings = field(default_factory=RateSettings)
     keeper: KeeperSettings = field(default_factory=KeeperSettings)
     pool: PoolSettings = field(default_factory=PoolSettings)
@@ -250,6 +283,19 @@ def _name(text: str) -> str:
 def _plain(text: str) -> str:
     if _UNPRINTABLE.search(text):
         raise ValueError("must have no control characters")
+    return text
+
+
+def _secret(text: str) -> str:
+    """The text never appears in a fault."""
+    if len(text.encode()) < MIN_SECRET_BYTES:
+        raise ValueError(f"must have at least {MIN_SECRET_BYTES} bytes, or it can be guessed")
+    return _plain(text)
+
+
+def _source(text: str) -> str:
+    if text not in PUBLISH_SOURCES:
+        raise ValueError(f"must be of {', '.join(PUBLISH_SOURCES)}, not {text!r}")
     return text
 
 
@@ -393,11 +439,21 @@ def read(env: Mapping[str, str], *, dev: bool, **overrides: object) -> Settings:
             port=get("ROOMKEEPER_PORT PORT", _whole(0, 65535), 8080),
             cors_origins=get("ROOMKEEPER_CORS_ORIGINS", _list(str), ("*",) if dev else ()),
             open_tokens=get("ROOMKEEPER_OPEN_TOKENS", _switch, dev),
+            custom_rooms=get("ROOMKEEPER_CUSTOM_ROOMS", _switch, dev),
+            publish=get("ROOMKEEPER_PUBLISH", _list(_source), ()),
             worker_urls=get("AGENT_WORKER_URL", _list(_http_url), ()),
             job_auth=get("ROOMKEEPER_JOB_AUTH", _JOB_AUTH, "open" if dev else "room-token"),
             trusted_proxies=get("ROOMKEEPER_TRUSTED_PROXIES", _list(_network), ()),
             agents=get("ROOMKEEPER_AGENTS", _list(_name), ("*",) if dev else ()),
             token_ttl=get("ROOMKEEPER_TOKEN_TTL", _number(10, 86400), 3600.0),
+        ),
+        site=SiteSettings(
+            secret=get("ROOMKEEPER_SITE_SECRET", _secret, ""),
+            jwks_url=get("ROOMKEEPER_SITE_JWKS", _http_url, ""),
+            issuer=get("ROOMKEEPER_SITE_ISSUER", _plain, ""),
+            audience=get("ROOMKEEPER_SITE_AUDIENCE", _plain, ""),
+            identity_claim=get("ROOMKEEPER_SITE_IDENTITY_CLAIM", _plain, SiteSettings.identity_claim),
+            rooms_claim=get("ROOMKEEPER_SITE_ROOMS_CLAIM", _plain, SiteSettings.rooms_claim),
         ),
         rates=RateSettings(
             by_address=get("ROOMKEEPER_RATE_BY_ADDRESS", _rate, "" if dev else "600/minute"),
@@ -425,7 +481,7 @@ def read(env: Mapping[str, str], *, dev: bool, **overrides: object) -> Settings:
         log_level=get("ROOMKEEPER_LOG_LEVEL", _one_of("debug", "info", "warning", "error"), "info"),
         log_json=get("ROOMKEEPER_LOG", _one_of("json", "console"), "console" if dev else "json") == "json",
     )
-    faults = reader.faults + ([] if dev else _unfit_for_production(settings))
+    faults = [*reader.faults, *_contradictions(settings), *([] if dev else _unfit_for_production(settings))]
     if faults:
         raise SettingsError(faults)
     return settings
@@ -439,6 +495,12 @@ def _as_variables(overrides: Mapping[str, object]) -> dict[str, str]:
         "port": "ROOMKEEPER_PORT",
     }
     return {names[key]: str(value) for key, value in overrides.items() if value is not None}
+
+
+def _contradictions(settings: Settings) -> list[str]:
+    if settings.site.secret and settings.site.jwks_url:
+        return ["ROOMKEEPER_SITE_SECRET, ROOMKEEPER_SITE_JWKS: set one of them, not both"]
+    return []
 
 
 def _unfit_for_production(settings: Settings) -> list[str]:

@@ -1,5 +1,5 @@
-"""Who may what: Bearer tokens signed with our LiveKit keys. Operators' tokens carry admin grants; there is no
-second secret system.
+"""Who may what. Bearer tokens are LiveKit's, signed with our keys (a participant's; an operator's, with admin
+grants), or the site's own login. There is no second secret system.
 """
 
 from __future__ import annotations
@@ -8,94 +8,163 @@ from starlette.requests import Request
 
 from gateway.errors import Forbidden, Unauthorized
 from gateway.http.parts import Parts, parts_of
-from gateway.livekit.tokens import Grants, InvalidToken, verify
+from gateway.http.site_login import Visitor
+from gateway.livekit.tokens import Grants, InvalidToken, issuer_of, verify
 
 _SCHEME = "bearer "
 _OPERATORS_ONLY = "This needs an operator's token: make one with `roomkeeper token --admin`."
 
+Bearer = Grants | Visitor | None
+"""Whose token was sent; None: nobody's that we trust, where none is needed."""
+
 
 def operator(request: Request) -> None:
     """Raises unless an operator asks; in `dev` everybody is one."""
-    if not parts_of(request).settings.dev and not _bearer(request).is_operator:
+    parts = parts_of(request)
+    if not parts.settings.dev and not _is_operator(_livekit_bearer(parts, _token(request))):
         raise Forbidden(_OPERATORS_ONLY)
 
 
-class Caller:
+class JobCaller:
     """Whoever may ask for agents, in some room at least. Made before the body is read."""
 
-    def __init__(self, parts: Parts, *, grants: Grants | None, rule: str) -> None:
-        """`grants`: of the token that was sent; None where none was needed, and none that we trust came."""
+    def __init__(self, parts: Parts, bearer: Bearer) -> None:
         self._parts = parts
-        self._grants = grants
-        self._rule = rule
+        self._bearer = bearer
+        self._rule = parts.settings.http.job_auth
 
     @classmethod
-    async def of_jobs(cls, request: Request) -> Caller:
-        """Raises Unauthorized without a token, where one is needed; TooManyRequests."""
+    async def of(cls, request: Request) -> JobCaller:
+        """Raises Unauthorized, TooManyRequests."""
         parts = parts_of(request)
-        rule = parts.settings.http.job_auth
-        grants = await _counted(request, needed=rule != "open")
-        return cls(parts, grants=grants, rule=rule)
-
-    @classmethod
-    async def of_tokens(cls, request: Request) -> Caller:
-        """Raises unless the caller may have room tokens; TooManyRequests."""
-        parts = parts_of(request)
-        is_open = parts.settings.http.open_tokens
-        grants = await _counted(request, needed=not is_open)
-        if not is_open and (grants is None or not grants.is_operator):
-            raise Forbidden(_OPERATORS_ONLY)
-        return cls(parts, grants=grants, rule="open" if is_open else "operator")
+        return cls(parts, await _counted(request, needed=parts.settings.http.job_auth != "open", site=False))
 
     def may_act_on(self, room: str) -> None:
         """Raises Forbidden unless they may ask for agents in this room."""
-        if self._rule == "open" or self._grants is None or self._grants.is_operator:
+        if self._rule == "open" or _is_operator(self._bearer):
             return
         if self._rule == "operator":
             raise Forbidden(_OPERATORS_ONLY)
-        if self._grants.joins != room:
+        if not isinstance(self._bearer, Grants) or self._bearer.joins != room:
             raise Forbidden("The token is not for this room: send the one that its participant joins with.")
 
     def may_ask_for(self, agent: str, *, field: str) -> None:
-        """Raises Forbidden unless the agent is one that frontends may ask for."""
-        if self._grants is not None and self._grants.is_operator:
+        """Raises Forbidden unless the agent is one that they may ask for."""
+        _must_be_listed(self._parts, self._bearer, agent, field)
+
+
+class TokenCaller:
+    """Whoever may have room tokens: an operator for anybody, a visitor of the site for themselves, and with
+    open tokens everybody for whom they say."""
+
+    def __init__(self, parts: Parts, bearer: Bearer) -> None:
+        self._parts = parts
+        self._bearer = bearer
+
+    @classmethod
+    async def of(cls, request: Request) -> TokenCaller:
+        """Raises Unauthorized, Forbidden, TooManyRequests, LoginUnavailable."""
+        parts = parts_of(request)
+        is_open = parts.settings.http.open_tokens
+        bearer = await _counted(request, needed=not is_open, site=parts.settings.site.used)
+        if not (is_open or isinstance(bearer, Visitor) or _is_operator(bearer)):
+            raise Forbidden(_OPERATORS_ONLY)
+        return cls(parts, bearer)
+
+    @property
+    def identity(self) -> str:
+        """Who they are, by the site's word; "" for whoever they say."""
+        return self._bearer.identity if isinstance(self._bearer, Visitor) else ""
+
+    @property
+    def only_room(self) -> str:
+        """The one room that the site names; "" for none, or several."""
+        rooms = self._bearer.rooms if isinstance(self._bearer, Visitor) else None
+        one = rooms[0] if rooms is not None and len(rooms) == 1 else ""
+        return "" if any(c in one for c in "*?[") else one
+
+    def may_be(self, identity: str, *, field: str) -> None:
+        """Raises Forbidden unless they may join as that."""
+        if self.identity and identity != self.identity:
+            raise Forbidden(f"{field}: the site's login names somebody else.", field=field)
+
+    def may_name(self, room: str, *, field: str) -> None:
+        """Raises Forbidden unless they may have a token for that room by its name."""
+        if _is_operator(self._bearer):
             return
-        listed = self._parts.settings.asked_for
-        if "*" not in listed and agent not in listed:
+        if isinstance(self._bearer, Visitor):
+            if not self._bearer.may_have(room):
+                raise Forbidden(f"{field}: the site's login does not name this room.", field=field)
+        elif not self._parts.settings.http.custom_rooms:
             raise Forbidden(
-                f"{field}: this agent is not one that may be asked for here. Its operator can add it to "
-                "ROOMKEEPER_AGENTS.",
+                f"{field}: rooms may not be named here; leave it out, and a fresh one is made. The operator "
+                "can set ROOMKEEPER_CUSTOM_ROOMS.",
                 field=field,
             )
 
+    def may_ask_for(self, agent: str, *, field: str) -> None:
+        """Raises Forbidden unless the agent is one that they may ask for."""
+        _must_be_listed(self._parts, self._bearer, agent, field)
 
-async def _counted(request: Request, *, needed: bool) -> Grants | None:
-    """The grants of the token that was sent. Whoever shows no operator's is counted: before anything else is
-    done for them, and those whose token is not valid, too. None: without a valid token, where none is needed.
+
+def _must_be_listed(parts: Parts, bearer: Bearer, agent: str, field: str) -> None:
+    listed = parts.settings.asked_for
+    if not _is_operator(bearer) and "*" not in listed and agent not in listed:
+        raise Forbidden(
+            f"{field}: this agent is not one that may be asked for here. The operator can add it to "
+            "ROOMKEEPER_AGENTS.",
+            field=field,
+        )
+
+
+def _is_operator(bearer: Bearer) -> bool:
+    return isinstance(bearer, Grants) and bearer.is_operator
+
+
+async def _counted(request: Request, *, needed: bool, site: bool) -> Bearer:
+    """Whose token was sent. Whoever shows no operator's is counted, those whose token is not valid, too.
+
+    `needed`: raises Unauthorized when none is valid. `site`: the site's own login counts.
     """
-    rates = parts_of(request).rates
+    parts = parts_of(request)
     address = request.client.host if request.client is not None else ""
     try:
-        grants = _bearer(request)
+        token = _token(request)
+        if site and issuer_of(token) not in parts.keys:
+            await parts.rates.count_address(address)  # before its keys are fetched, or looked through
+            bearer: Grants | Visitor = await _visitor(parts, token)
+            await parts.rates.count_caller("", bearer.identity)
+            return bearer
+        bearer = _livekit_bearer(parts, token)
     except Unauthorized:
-        await rates.count_address(address)
+        await parts.rates.count_address(address)
         if needed:
             raise
         return None
-    if not grants.is_operator:
-        await rates.count_address(address)
-        await rates.count_caller(grants.joins, grants.identity)
-    return grants
+    if not bearer.is_operator:
+        await parts.rates.count_address(address)
+        await parts.rates.count_caller(bearer.joins, bearer.identity)
+    return bearer
 
 
-def _bearer(request: Request) -> Grants:
+def _token(request: Request) -> str:
     header = request.headers.get("authorization", "")
     if not header:
         raise Unauthorized("A token is needed: Authorization: Bearer <token>.")
     if header[: len(_SCHEME)].lower() != _SCHEME:
         raise Unauthorized("The Authorization header must be: Bearer <token>.")
-    parts = parts_of(request)
+    return header[len(_SCHEME) :].strip()
+
+
+def _livekit_bearer(parts: Parts, token: str) -> Grants:
     try:
-        return verify(header[len(_SCHEME) :].strip(), parts.keys, parts.clock())
+        return verify(token, parts.keys, parts.clock())
     except InvalidToken as fault:
         raise Unauthorized(f"The token is not valid: {fault}.") from None
+
+
+async def _visitor(parts: Parts, token: str) -> Visitor:
+    try:
+        return await parts.site.visitor(token)
+    except InvalidToken as fault:
+        raise Unauthorized(f"The token of the site's login is not valid: {fault}.") from None

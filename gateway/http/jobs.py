@@ -13,7 +13,7 @@ from starlette.responses import Response
 from gateway.errors import InvalidRequest, UnknownJob
 from gateway.http import wire
 from gateway.http.answers import answer, iso
-from gateway.http.auth import Caller
+from gateway.http.auth import JobCaller
 from gateway.http.parts import Parts, parts_of
 from gateway.keeper.model import Ask, Job, State
 
@@ -23,7 +23,7 @@ JOB_TYPES = ("start_agent", "stop_agent", "restart_agent")
 async def post_job(request: Request) -> Response:
     """`?wait=SECONDS` answers when the agent has joined or the job has ended, at the latest then."""
     parts = parts_of(request)
-    caller = await Caller.of_jobs(request)
+    caller = await JobCaller.of(request)
     wait = wire.seconds(request.query_params.get("wait"), field="wait")
     body = await wire.decode(request, wire.JobRequest)
     if body.job_type not in JOB_TYPES:
@@ -40,7 +40,7 @@ async def post_job(request: Request) -> Response:
 
 async def get_job(request: Request) -> Response:
     parts = parts_of(request)
-    caller = await Caller.of_jobs(request)
+    caller = await JobCaller.of(request)
     wait = wire.seconds(request.query_params.get("wait"), field="wait")
     job_id = request.path_params["job_id"]
     job = await parts.keeper.job(job_id)
@@ -53,7 +53,7 @@ async def get_job(request: Request) -> Response:
 async def post_start(request: Request) -> Response:
     """The worker contract: what a `workerUrl` must answer."""
     parts = parts_of(request)
-    caller = await Caller.of_jobs(request)
+    caller = await JobCaller.of(request)
     body = await wire.decode(request, wire.StartRequest)
     room = wire.room_name(body.room_name, field="roomName")
     caller.may_act_on(room)

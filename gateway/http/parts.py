@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from starlette.requests import Request
 
 from gateway.http.rates import Rates
+from gateway.http.site_login import SiteLogin
 from gateway.keeper.keeper import Keeper
 from gateway.keeper.ports import Clock
 from gateway.keeper.reports import Health
@@ -24,6 +25,8 @@ class Parts:
     metrics: Metrics
     keys: dict[str, str]
     """API key to secret; several while keys are rotated. Never logged."""
+    site: SiteLogin
+    """The site's own login; asked only where one is set."""
     rates: Rates
     """How often somebody may ask."""
     probe_livekit: Callable[[], Awaitable[Health]]

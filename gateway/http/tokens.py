@@ -17,7 +17,7 @@ from starlette.responses import Response
 from gateway.errors import InvalidRequest
 from gateway.http import invitations, wire
 from gateway.http.answers import answer
-from gateway.http.auth import Caller
+from gateway.http.auth import TokenCaller
 from gateway.http.parts import Parts, parts_of
 from gateway.keeper.model import Invitation
 from gateway.livekit.tokens import mint
@@ -43,7 +43,7 @@ class Asked:
 
 async def get_token(request: Request) -> Response:
     """`?room=paula-demo&name=testuser`; also `identity` and `metadata`."""
-    caller = await Caller.of_tokens(request)
+    caller = await TokenCaller.of(request)
     query = request.query_params
     body = wire.TokenRequest(
         room=query.get("room"),
@@ -56,12 +56,12 @@ async def get_token(request: Request) -> Response:
 
 async def post_token(request: Request) -> Response:
     """LiveKit's standard format is answered 201, ours 200; both with both sets of fields."""
-    caller = await Caller.of_tokens(request)
+    caller = await TokenCaller.of(request)
     body = await wire.decode(request, wire.TokenRequest)
     return answer(await _minted(parts_of(request), body, caller), 201 if body.standard else 200)
 
 
-async def _minted(parts: Parts, body: wire.TokenRequest, caller: Caller) -> dict[str, str]:
+async def _minted(parts: Parts, body: wire.TokenRequest, caller: TokenCaller) -> dict[str, str]:
     asked = _asked(body, parts.settings.keeper.default_agent, caller)
     ttl = parts.settings.http.token_ttl
     for agent, metadata in asked.agents.items():
@@ -83,6 +83,7 @@ async def _minted(parts: Parts, body: wire.TokenRequest, caller: Caller) -> dict
         name=asked.name,
         metadata=asked.metadata,
         attributes=asked.attributes,
+        publish=parts.settings.http.publish,
         ttl=ttl,
     )
     return {
@@ -95,9 +96,9 @@ async def _minted(parts: Parts, body: wire.TokenRequest, caller: Caller) -> dict
     }
 
 
-def _asked(body: wire.TokenRequest, default_agent: str, caller: Caller) -> Asked:
-    room, room_field = _either(body, "room", "room_name")
-    identity, identity_field = _either(body, "identity", "participant_identity")
+def _asked(body: wire.TokenRequest, default_agent: str, caller: TokenCaller) -> Asked:
+    room, room_field = _room(body, caller)
+    identity, identity_field = _who(body, caller)
     name, name_field = _either(body, "name", "participant_name")
     metadata, metadata_field = _either(body, "metadata", "participant_metadata")
     attributes, attributes_field = _either(body, "attributes", "participant_attributes")
@@ -116,8 +117,8 @@ def _asked(body: wire.TokenRequest, default_agent: str, caller: Caller) -> Asked
             caller.may_ask_for(agent, field=field)
         agents |= found
     return Asked(
-        room=wire.room_name(room, field=room_field) if room else _fresh_room(),
-        identity=_identity(identity, identity_field) if identity else f"user-{secrets.token_hex(6)}",
+        room=wire.room_name(room, field=room_field),
+        identity=_identity(identity, identity_field),
         name=wire.text(name, field=name_field, most=wire.MAX_IDENTITY_BYTES) if name else "",
         metadata=carried,
         attributes=given,
@@ -131,6 +132,22 @@ def _either(body: wire.TokenRequest, ours: str, standard: str) -> tuple[Any, str
     if first is not None and second is not None:
         raise InvalidRequest(f"{standard}: send either {ours} or {standard}.", field=standard)
     return (second, standard) if second is not None else (first, ours)
+
+
+def _room(body: wire.TokenRequest, caller: TokenCaller) -> tuple[str, str]:
+    """The name that was asked for, and may be; the only one that there can be; a fresh one. And its field."""
+    room, field = _either(body, "room", "room_name")
+    if room:
+        caller.may_name(room, field=field)
+        return room, field
+    return caller.only_room or _fresh_room(), field
+
+
+def _who(body: wire.TokenRequest, caller: TokenCaller) -> tuple[str, str]:
+    identity, field = _either(body, "identity", "participant_identity")
+    if identity:
+        caller.may_be(identity, field=field)
+    return identity or caller.identity or f"user-{secrets.token_hex(6)}", field
 
 
 def _fresh_room() -> str:

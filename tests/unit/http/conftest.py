@@ -13,6 +13,7 @@ import pytest
 from gateway.http.parts import Parts
 from gateway.http.rates import Rates
 from gateway.http.routes import build
+from gateway.http.site_login import SiteLogin
 from gateway.keeper.reports import Health
 from gateway.livekit import tokens
 from gateway.metrics import Metrics
@@ -97,6 +98,7 @@ def _door(settings: Settings) -> Door:
         workers=workers,
         metrics=metrics,
         keys=settings.livekit.keys,
+        site=SiteLogin(settings.site),
         rates=Rates(settings.rates, metrics),
         probe_livekit=probe,
         draining=lambda: made.draining,

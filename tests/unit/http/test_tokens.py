@@ -237,3 +237,27 @@ async def test_open_tokens_invite_the_agents_that_are_listed(
     answer = await closed.http.post("/api/token", json=body, headers=operator())
     assert answer.is_success
     assert [i.agent for i in closed.keeper.invitations] == ["butler"]
+
+
+@pytest.mark.parametrize("body", [{"room": "room-1"}, {"room_name": "room-1"}])
+async def test_open_tokens_in_production_are_for_fresh_rooms(
+    open_door: OpenDoor, body: dict[str, str]
+) -> None:
+    """Unless the operator says otherwise, or asks themselves."""
+    door = open_door(dev=False, ROOMKEEPER_OPEN_TOKENS="1")
+    refused = await door.http.post("/api/token", json=body)
+    assert (refused.status_code, refused.json()["field"]) == (403, next(iter(body)))
+    assert (await door.http.get("/api/token", params={"room": "room-1"})).status_code == 403
+    assert (await door.http.post("/api/token", json=body, headers=operator())).json()["room"] == "room-1"
+
+    named = open_door(dev=False, ROOMKEEPER_OPEN_TOKENS="1", ROOMKEEPER_CUSTOM_ROOMS="1")
+    assert (await named.http.post("/api/token", json=body)).json()["room"] == "room-1"
+
+
+async def test_a_token_allows_to_publish_what_the_setting_names(open_door: OpenDoor) -> None:
+    """LiveKit's own grant; all of it without the setting."""
+    for env, sources in (({}, None), ({"ROOMKEEPER_PUBLISH": "microphone"}, ["microphone"])):
+        made = (await open_door(**env).http.post("/api/token", json={})).json()
+        video = jwt.decode(made["token"], options={"verify_signature": False})["video"]
+        assert video.get("canPublishSources") == sources
+        assert "roomAdmin" not in video
