@@ -21,6 +21,7 @@ import uvloop
 from gateway.banner import banner
 from gateway.errors import RoomkeeperError
 from gateway.hosts import has_ended, job_has_ended, this_process
+from gateway.http.listeners import Listeners
 from gateway.http.parts import Parts
 from gateway.http.probes import Recent
 from gateway.http.rates import Rates, open_rates
@@ -156,6 +157,7 @@ def _parts(
         metrics=metrics,
         keys=settings.livekit.keys,
         site=SiteLogin(settings.site),
+        listeners=Listeners(),
         rates=rates,
         probe_livekit=Recent(functools.partial(_probe, livekit)),
         draining=signals.end.is_set,

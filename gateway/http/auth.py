@@ -12,6 +12,8 @@ from gateway.http.site_login import Visitor
 from gateway.livekit.tokens import Grants, InvalidToken, issuer_of, verify
 
 _SCHEME = "bearer "
+TOKEN_IN_QUERY = frozenset({"/api/livekit/job/{job_id}/events"})
+"""Routes that take the token as `?access_token=`, too: a browser's EventSource sends no headers of ours."""
 _OPERATORS_ONLY = "This needs an operator's token: make one with `roomkeeper token --admin`."
 
 Bearer = Grants | Visitor | None
@@ -149,6 +151,8 @@ async def _counted(request: Request, *, needed: bool, site: bool) -> Bearer:
 
 def _token(request: Request) -> str:
     header = request.headers.get("authorization", "")
+    if not header and request.scope["route"].path in TOKEN_IN_QUERY:
+        header = f"Bearer {request.query_params.get('access_token', '')}".removesuffix("Bearer ")
     if not header:
         raise Unauthorized("A token is needed: Authorization: Bearer <token>.")
     if header[: len(_SCHEME)].lower() != _SCHEME:

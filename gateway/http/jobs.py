@@ -39,15 +39,19 @@ async def post_job(request: Request) -> Response:
 
 
 async def get_job(request: Request) -> Response:
-    parts = parts_of(request)
-    caller = await JobCaller.of(request)
     wait = wire.seconds(request.query_params.get("wait"), field="wait")
-    job_id = request.path_params["job_id"]
-    job = await parts.keeper.job(job_id)
+    job = await job_asked_for(request)
+    return answer({"success": True, "result": await _waited(parts_of(request), job, wait)})
+
+
+async def job_asked_for(request: Request) -> Job:
+    """The job that the path names, if the caller may know of it. Raises UnknownJob, and as JobCaller does."""
+    caller = await JobCaller.of(request)
+    job = await parts_of(request).keeper.job(request.path_params["job_id"])
     if job is None:
         raise UnknownJob("No job has this id; an ended one is forgotten after an hour.")
     caller.may_act_on(job.want.room)
-    return answer({"success": True, "result": await _waited(parts, job, wait)})
+    return job
 
 
 async def post_start(request: Request) -> Response:
@@ -93,7 +97,8 @@ def _check_worker_url(url: str | None, parts: Parts, request: Request) -> None:
 async def _waited(parts: Parts, job: Job, wait: float) -> dict[str, Any]:
     if not wait:
         return result_of(job)
-    now = await parts.keeper.wait(job.want.id, wait)
+    with parts.listeners.one(job.want.id):
+        now = await parts.keeper.wait(job.want.id, wait)
     return {**result_of(now or job), "deduplicated": job.deduplicated}
 
 

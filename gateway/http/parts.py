@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from starlette.requests import Request
 
+from gateway.http.listeners import Listeners
 from gateway.http.rates import Rates
 from gateway.http.site_login import SiteLogin
 from gateway.keeper.keeper import Keeper
@@ -27,6 +28,8 @@ class Parts:
     """API key to secret; several while keys are rotated. Never logged."""
     site: SiteLogin
     """The site's own login; asked only where one is set."""
+    listeners: Listeners
+    """Who waits for something here."""
     rates: Rates
     """How often somebody may ask."""
     probe_livekit: Callable[[], Awaitable[Health]]

@@ -8,7 +8,7 @@ from starlette.middleware.cors import CORSMiddleware
 from starlette.routing import BaseRoute, Match, Mount, Route, Router
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from gateway.http import jobs, probes, rooms, tokens
+from gateway.http import events, jobs, probes, rooms, tokens
 from gateway.http.parts import Parts
 from gateway.http.problems import HANDLERS
 from gateway.http.request_ids import HEADER, RequestIds
@@ -18,6 +18,7 @@ from gateway.http.webhook import Webhook
 ROUTES = [
     Route("/api/livekit/job", jobs.post_job, methods=["POST"]),
     Route("/api/livekit/job/{job_id}", jobs.get_job, methods=["GET"]),
+    Route("/api/livekit/job/{job_id}/events", events.get_events, methods=["GET"]),
     Route("/start", jobs.post_start, methods=["POST"]),
     Route("/api/livekit/rooms", rooms.get_rooms, methods=["GET"]),
     Route("/api/livekit/rooms/{room:path}", rooms.get_room, methods=["GET"]),

@@ -6,7 +6,7 @@ Every method is a few lines: write what must be durable, put the room's key into
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from dataclasses import replace
 
 import anyio
@@ -17,6 +17,7 @@ from gateway.keeper.announce import Announcer
 from gateway.keeper.asks import Asks
 from gateway.keeper.audit import Audit
 from gateway.keeper.fleet import Fleet
+from gateway.keeper.following import Following
 from gateway.keeper.gate import ClaimGate
 from gateway.keeper.heart import Heart
 from gateway.keeper.jobs import Jobs
@@ -41,8 +42,6 @@ log = structlog.get_logger(__name__)
 PAUSE_CHECK = 0.5
 PAUSE = 5.0
 """Seconds that the event loop must have stood still for it to count as a pause."""
-FOLLOWERS_POLL = 0.25
-"""Seconds between looks at a want for which somebody waits at a replica that does not lead."""
 TELLING_EVENTS = frozenset(
     {
         "room_started",
@@ -91,7 +90,6 @@ class Keeper:
         """LiveKit's node at which this replica's worker is registered."""
         self._nodes: frozenset[str] = frozenset()
         """The same for all replicas."""
-        self._closing = False
         self._awake_at = clock()
         self._queue = queue = WorkQueue(clock)
         self._policy = Policy(default_agent=settings.default_agent, patterns=settings.room_patterns)
@@ -99,6 +97,7 @@ class Keeper:
         self._admission = admission = Admission(fleet, queue.add, clock)
         self._announcer = Announcer(livekit, self._announced)
         self._wants = wants = Wants(store, self._announcer.tell, metrics, clock)
+        self._following = Following(wants, clock, job=self.job, leads=self._leads)
         self._post = Post(store, fleet.id, self._take_note, missed=lambda: self._lead.doubt())
         self._asks = Asks(store, wants, admission, self._wake, metrics, clock, leads=self._leads)
         self._jobs = Jobs(store, wants, admission, self._wake, metrics, clock, next_beat=fleet.next_beat)
@@ -302,23 +301,20 @@ class Keeper:
         return await self._job(want)
 
     async def wait(self, job_id: str, timeout: float) -> Job | None:
-        """The job once it is joined or has ended, else as it is after `timeout` seconds."""
-        until = self._clock() + timeout
-        while True:
-            async with self._wants.watching(job_id) as changed:
-                job = await self.job(job_id)
-                settled = job is None or job.want.state is State.JOINED or job.want.state.ended
-                settled = settled or self._closing
-                left = until - self._clock()
-                if settled or left <= 0:
-                    return job
-                with anyio.move_on_after(left if self._leads() else min(left, FOLLOWERS_POLL)):
-                    await changed.wait()
+        """The job once it is joined or has ended, else as it is after `timeout` seconds.
+
+        Raises StoreUnavailable.
+        """
+        return await self._following.wait(job_id, timeout)
+
+    def follow(self, job_id: str) -> AsyncIterator[Job]:
+        """The job as it is, and again at each change of what is told of it, until it has ended, or this
+        process is about to."""
+        return self._following.follow(job_id)
 
     def close(self) -> None:
         """Answer whoever waits: this process is about to end."""
-        self._closing = True
-        self._wants.wake_watchers()
+        self._following.close()
 
     def now(self) -> float:
         """Seconds since the epoch by the store's clock, on which an invitation ends."""

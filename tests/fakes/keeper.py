@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
 from dataclasses import dataclass, field, replace
 
 import anyio
@@ -68,6 +69,16 @@ class FakeKeeper(Keeper):
             while not (self.known[job_id].state.ended or self.known[job_id].state is State.JOINED):
                 await self._changed.wait()
         return await self.job(job_id)
+
+    async def follow(self, job_id: str) -> AsyncIterator[Job]:
+        while True:
+            changed = self._changed
+            job = await self.job(job_id)
+            assert job is not None
+            yield job
+            if job.want.state.ended:
+                return
+            await changed.wait()
 
     def now(self) -> float:
         return NOW

@@ -10,6 +10,7 @@ from typing import Any
 import httpx
 import pytest
 
+from gateway.http.listeners import Listeners
 from gateway.http.parts import Parts
 from gateway.http.rates import Rates
 from gateway.http.routes import build
@@ -99,6 +100,7 @@ def _door(settings: Settings) -> Door:
         metrics=metrics,
         keys=settings.livekit.keys,
         site=SiteLogin(settings.site),
+        listeners=Listeners(),
         rates=Rates(settings.rates, metrics),
         probe_livekit=probe,
         draining=lambda: made.draining,
