@@ -112,3 +112,20 @@ def _signed(body: bytes, key: str, secret: str) -> str:
     now = int(time.time())
     digest = base64.b64encode(hashlib.sha256(body).digest()).decode()
     return jwt.encode({"iss": key, "nbf": now, "exp": now + 300, "sha256": digest}, secret, algorithm="HS256")
+
+
+async def test_a_follower_sees_the_agent_come_and_go(gateway: Gateway, rooms: Rooms) -> None:
+    """Server-sent events over a real socket: each as it happens, and the stream ends with the job."""
+    room = rooms("events")
+    ask = {"jobType": "start_agent", "roomName": room}
+    job = answer_of(await gateway.http.post(JOB, json=ask)).job
+    heard: list[str] = []
+    async with gateway.http.stream("GET", f"{JOB}/{job['jobId']}/events", timeout=30) as stream:
+        assert stream.headers["content-type"].startswith("text/event-stream")
+        async for line in stream.aiter_lines():
+            name, _, value = line.partition(": ")
+            if name == "event" and value not in heard:
+                heard.append(value)
+                if value == "joined":
+                    await gateway.http.post(JOB, json={**ask, "jobType": "stop_agent"})
+    assert heard[-3:] == ["dispatched", "joined", "stopped"]
