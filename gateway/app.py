@@ -33,6 +33,7 @@ from gateway.keeper.reports import Health
 from gateway.livekit.api import LiveKitClient
 from gateway.metrics import Metrics
 from gateway.server import Front, Signals, serve
+from gateway.sessions.sessions import Sessions
 from gateway.settings import DEFAULT_AGENT, LiveKitSettings, PoolSettings, Settings
 from gateway.store.open import open_store
 from gateway.wiring import LateKeeper
@@ -82,10 +83,13 @@ async def _run(settings: Settings, listener: socket.socket, own_livekit: bool) -
             host=this_process(),
             gone=job_has_ended,
         )
-        async with _retiring(keeper), _run_pool(pool, signals), _run_keeper(keeper):
+        sessions = Sessions(
+            store.sessions, keeper, livekit, store.clock, retention=settings.http.session_retention
+        )
+        async with _retiring(keeper), _run_pool(pool, signals), _run_keeper(keeper, sessions):
             gc.collect()
             gc.freeze()  # what the imports left stays: it need not be looked through again and again
-            front.open(build(_parts(settings, keeper, pool, livekit, rates, metrics, signals)))
+            front.open(build(_parts(settings, keeper, sessions, pool, livekit, rates, metrics, signals)))
             sys.stdout.write(banner(settings, own_livekit=own_livekit, agent=pool.agent))
             sys.stdout.flush()
             await signals.end.wait()
@@ -144,6 +148,7 @@ def _with_agent(settings: Settings, agent: str, *, everywhere: bool) -> Settings
 def _parts(
     settings: Settings,
     keeper: Keeper,
+    sessions: Sessions,
     pool: Pool,
     livekit: LiveKitClient,
     rates: Rates,
@@ -156,6 +161,7 @@ def _parts(
         workers=pool,
         metrics=metrics,
         keys=settings.livekit.keys,
+        sessions=sessions,
         site=SiteLogin(settings.site),
         listeners=Listeners(),
         rates=rates,
@@ -204,9 +210,10 @@ async def _retiring(keeper: Keeper) -> AsyncIterator[None]:
 
 
 @asynccontextmanager
-async def _run_keeper(keeper: Keeper) -> AsyncIterator[None]:
+async def _run_keeper(keeper: Keeper, sessions: Sessions) -> AsyncIterator[None]:
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(keeper.run, name="keeper")
+        tasks.start_soon(sessions.run, name="sessions")
         yield
         tasks.cancel_scope.cancel()
 

@@ -90,6 +90,12 @@ class UnknownJob(RequestError):  # noqa: N818
     status = 404
 
 
+class UnknownSession(RequestError):  # noqa: N818
+    """No session of that id is known (any more)."""
+
+    status = 404
+
+
 class UnknownRoom(RequestError):  # noqa: N818
     """Nothing is known of that room."""
 

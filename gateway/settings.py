@@ -99,6 +99,10 @@ class HttpSettings:
     agents: tuple[str, ...] = ()
     """`ROOMKEEPER_AGENTS`: the agents that frontends may ask for, comma separated, `*`: any. Empty: the
     default agent, and those that ROOMKEEPER_ROOMS names. Operators may ask for any."""
+    public_url: str = ""
+    """`ROOMKEEPER_PUBLIC_URL`: how agents reach this Roomkeeper, to report of sessions; "": as callers do."""
+    session_retention: float = 604_800.0
+    """`ROOMKEEPER_SESSION_RETENTION`: how long a session and its transcript are kept; a week."""
     token_ttl: float = 3600.0
     """`ROOMKEEPER_TOKEN_TTL`: how long a minted token can be used to join. LiveKit renews it in the call."""
 
@@ -445,6 +449,8 @@ def read(env: Mapping[str, str], *, dev: bool, **overrides: object) -> Settings:
             job_auth=get("ROOMKEEPER_JOB_AUTH", _JOB_AUTH, "open" if dev else "room-token"),
             trusted_proxies=get("ROOMKEEPER_TRUSTED_PROXIES", _list(_network), ()),
             agents=get("ROOMKEEPER_AGENTS", _list(_name), ("*",) if dev else ()),
+            public_url=get("ROOMKEEPER_PUBLIC_URL", _http_url, ""),
+            session_retention=get("ROOMKEEPER_SESSION_RETENTION", _number(60, 315_360_000), 604_800.0),
             token_ttl=get("ROOMKEEPER_TOKEN_TTL", _number(10, 86400), 3600.0),
         ),
         site=SiteSettings(

@@ -9,7 +9,7 @@ from starlette.requests import Request
 from gateway.errors import Forbidden, Unauthorized
 from gateway.http.parts import Parts, parts_of
 from gateway.http.site_login import Visitor
-from gateway.livekit.tokens import Grants, InvalidToken, issuer_of, verify
+from gateway.livekit.tokens import Grants, InvalidToken, issuer_of, verify, verify_report
 
 _SCHEME = "bearer "
 TOKEN_IN_QUERY = frozenset({"/api/livekit/job/{job_id}/events"})
@@ -109,6 +109,28 @@ class TokenCaller:
         _must_be_listed(self._parts, self._bearer, agent, field)
 
 
+async def may_see(request: Request, session: str) -> None:
+    """Raises unless somebody asks who may join the session's room, or an operator; in `dev` anybody."""
+    parts = parts_of(request)
+    bearer = await _counted(request, needed=not parts.settings.dev, site=False)
+    if parts.settings.dev or _is_operator(bearer):
+        return
+    if not isinstance(bearer, Grants) or bearer.joins != session:
+        raise Forbidden("The token is not for this session: send the one that it was made with.")
+
+
+async def may_report(request: Request, session: str) -> None:
+    """Raises unless the session's agent asks, with the token from its job's metadata."""
+    parts = parts_of(request)
+    try:
+        reports = verify_report(_token(request), parts.keys, parts.clock())
+    except InvalidToken as fault:
+        await parts.rates.count_address(_address(request))
+        raise Unauthorized(f"The token is not valid: {fault}.") from None
+    if reports != session:
+        raise Forbidden("The token is for another session.")
+
+
 def _must_be_listed(parts: Parts, bearer: Bearer, agent: str, field: str) -> None:
     listed = parts.settings.asked_for
     if not _is_operator(bearer) and "*" not in listed and agent not in listed:
@@ -129,7 +151,7 @@ async def _counted(request: Request, *, needed: bool, site: bool) -> Bearer:
     `needed`: raises Unauthorized when none is valid. `site`: the site's own login counts.
     """
     parts = parts_of(request)
-    address = request.client.host if request.client is not None else ""
+    address = _address(request)
     try:
         token = _token(request)
         if site and issuer_of(token) not in parts.keys:
@@ -147,6 +169,10 @@ async def _counted(request: Request, *, needed: bool, site: bool) -> Bearer:
         await parts.rates.count_address(address)
         await parts.rates.count_caller(bearer.joins, bearer.identity)
     return bearer
+
+
+def _address(request: Request) -> str:
+    return request.client.host if request.client is not None else ""
 
 
 def _token(request: Request) -> str:

@@ -14,6 +14,7 @@ from gateway.keeper.keeper import Keeper
 from gateway.keeper.ports import Clock
 from gateway.keeper.reports import Health
 from gateway.metrics import Metrics
+from gateway.sessions.sessions import Sessions
 from gateway.settings import Settings
 from pool.ports import Workers
 
@@ -26,6 +27,7 @@ class Parts:
     metrics: Metrics
     keys: dict[str, str]
     """API key to secret; several while keys are rotated. Never logged."""
+    sessions: Sessions
     site: SiteLogin
     """The site's own login; asked only where one is set."""
     listeners: Listeners

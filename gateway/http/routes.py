@@ -8,7 +8,7 @@ from starlette.middleware.cors import CORSMiddleware
 from starlette.routing import BaseRoute, Match, Mount, Route, Router
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from gateway.http import events, jobs, probes, rooms, tokens
+from gateway.http import events, jobs, probes, rooms, sessions, tokens
 from gateway.http.parts import Parts
 from gateway.http.problems import HANDLERS
 from gateway.http.request_ids import HEADER, RequestIds
@@ -24,6 +24,10 @@ ROUTES = [
     Route("/api/livekit/rooms/{room:path}", rooms.get_room, methods=["GET"]),
     Route("/api/token", tokens.get_token, methods=["GET"]),
     Route("/api/token", tokens.post_token, methods=["POST"]),
+    Route("/api/session/create", sessions.post_session, methods=["POST"]),
+    Route("/api/session/{session_id}", sessions.get_session, methods=["GET"]),
+    Route("/api/session/{session_id}", sessions.delete_session, methods=["DELETE"]),
+    Route("/api/session/{session_id}/report", sessions.post_report, methods=["POST"]),
     Route("/livez", probes.livez, methods=["GET"]),
     Route("/readyz", probes.readyz, methods=["GET"]),
     Route("/healthz", probes.healthz, methods=["GET"]),
@@ -42,7 +46,7 @@ def build(parts: Parts) -> ASGIApp:
             Middleware(
                 CORSMiddleware,
                 allow_origins=parts.settings.http.cors_origins,
-                allow_methods=["GET", "POST"],
+                allow_methods=["GET", "POST", "DELETE"],
                 allow_headers=["authorization", "content-type", HEADER],
                 expose_headers=[HEADER, "retry-after"],
                 max_age=600,

@@ -74,23 +74,43 @@ async def _minted(parts: Parts, body: wire.TokenRequest, caller: TokenCaller) ->
                 expires_at=parts.keeper.now() + ttl,
             )
         )
-    livekit = parts.settings.livekit
-    token = mint(
-        livekit.api_key,
-        livekit.api_secret,
+    return token_of(
+        parts,
         room=asked.room,
         identity=asked.identity,
         name=asked.name,
         metadata=asked.metadata,
         attributes=asked.attributes,
-        publish=parts.settings.http.publish,
-        ttl=ttl,
+    )
+
+
+def token_of(
+    parts: Parts,
+    *,
+    room: str,
+    identity: str,
+    name: str = "",
+    metadata: str = "",
+    attributes: dict[str, str] | None = None,
+) -> dict[str, str]:
+    """A token to join that room, as our own clients and LiveKit's SDKs read it."""
+    livekit, http = parts.settings.livekit, parts.settings.http
+    token = mint(
+        livekit.api_key,
+        livekit.api_secret,
+        room=room,
+        identity=identity,
+        name=name,
+        metadata=metadata,
+        attributes=attributes,
+        publish=http.publish,
+        ttl=http.token_ttl,
     )
     return {
         "token": token,
         "url": livekit.client_url,
-        "room": asked.room,
-        "identity": asked.identity,
+        "room": room,
+        "identity": identity,
         "participant_token": token,
         "server_url": livekit.client_url,
     }
@@ -118,7 +138,7 @@ def _asked(body: wire.TokenRequest, default_agent: str, caller: TokenCaller) -> 
         agents |= found
     return Asked(
         room=wire.room_name(room, field=room_field),
-        identity=_identity(identity, identity_field),
+        identity=identity_of(identity, identity_field),
         name=wire.text(name, field=name_field, most=wire.MAX_IDENTITY_BYTES) if name else "",
         metadata=carried,
         attributes=given,
@@ -155,7 +175,8 @@ def _fresh_room() -> str:
     return f"room-{time.time_ns()}"
 
 
-def _identity(identity: str, field: str) -> str:
+def identity_of(identity: str, field: str) -> str:
+    """The identity, when a person may have it. Raises InvalidRequest."""
     if identity.startswith(_JOB_IDENTITY):
         raise InvalidRequest(f"{field}: {_JOB_IDENTITY}... are the agents' own identities.", field=field)
     return wire.text(identity, field=field, most=wire.MAX_IDENTITY_BYTES)

@@ -17,6 +17,13 @@ MAX_IDENTITY_BYTES = 256
 MAX_METADATA_BYTES = 512 * 1024  # fact 17
 MAX_TOKEN_BYTES = 16 * 1024
 """Metadata and attributes in a token: it travels in a header or a URL, where 64 KiB is the end."""
+MAX_LANGUAGE_BYTES = 35
+"""The longest BCP 47 tag that implementations must take (RFC 5646, 4.4.1)."""
+MAX_INSTRUCTIONS_BYTES = 64 * 1024
+MAX_LINES = 500
+"""Of one report."""
+MAX_LINE_BYTES = 32 * 1024
+MAX_QUESTIONNAIRE_BYTES = 256 * 1024
 MAX_WAIT = 60.0
 """Seconds that a job request may wait for its agent: below the idle time-outs of common proxies."""
 
@@ -39,6 +46,27 @@ class JobRequest(msgspec.Struct, rename="camel", frozen=True):
 class StartRequest(msgspec.Struct, rename="camel", frozen=True):
     room_name: str
     agent_name: str | None = None
+
+
+class SessionRequest(msgspec.Struct, rename="camel", frozen=True):
+    agent_name: str | None = None
+    identity: str | None = None
+    name: str | None = None
+    language: str | None = None
+    instructions: str | None = None
+    metadata: str | dict[str, Any] | None = None
+
+
+class ReportedLine(msgspec.Struct, frozen=True):
+    role: str
+    text: str
+    id: str = ""
+    at: float = 0.0
+
+
+class ReportRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    transcript: list[ReportedLine] = []
+    questionnaire: dict[str, Any] | None = None
 
 
 class TokenRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

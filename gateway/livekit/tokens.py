@@ -21,6 +21,10 @@ LEEWAY = 60.0
 """Seconds of clock difference that LiveKit itself allows (fact 85)."""
 
 
+_REPORTS = "roomkeeper.reports"
+"""The claim that names the one session."""
+
+
 class InvalidToken(RoomkeeperError):  # noqa: N818  (a caller's fault, answered)
     """Not a token that we accept; the text says why, and never contains the token."""
 
@@ -79,6 +83,23 @@ def mint_operator(key: str, secret: str, *, identity: str, ttl: float) -> str:
         can_publish_data=False,
     )
     return _token(key, secret, identity, ttl).with_grants(grants).to_jwt()
+
+
+def mint_report(key: str, secret: str, *, session: str, ttl: float, now: float) -> str:
+    """A token to report for one session, and for nothing else: LiveKit lets nobody join with it. `ttl` in
+    seconds; `now`: seconds since the epoch."""
+    claims = {"iss": key, "sub": "report", "nbf": int(now - LEEWAY), "exp": int(now + ttl), _REPORTS: session}
+    return jwt.encode(claims, secret, "HS256")
+
+
+def verify_report(token: str, keys: Mapping[str, str], now: float) -> str:
+    """The session that the token is for. Raises `InvalidToken`."""
+    claims = _signed_claims(token, keys)
+    _check_times(claims, now)
+    session = claims.get(_REPORTS)
+    if not isinstance(session, str) or not session:
+        raise InvalidToken("it is not for a session's reports")
+    return session
 
 
 def _token(key: str, secret: str, identity: str, ttl: float) -> AccessToken:

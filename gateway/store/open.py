@@ -4,17 +4,26 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from typing import Protocol
 
 from gateway.keeper.ports import LEASE, Store
+from gateway.sessions.ports import SessionStore
 from gateway.settings import StoreSettings
 from gateway.store import redis, sqlite
 from gateway.store.clock import steady_clock
 
 
+class OpenStore(Store, Protocol):
+    """The rooms' store, and that of sessions, which knows nothing of them."""
+
+    @property
+    def sessions(self) -> SessionStore: ...
+
+
 @asynccontextmanager
 async def open_store(
     settings: StoreSettings, *, lease: float = LEASE, told_to_end: Callable[[], bool] = lambda: False
-) -> AsyncIterator[Store]:
+) -> AsyncIterator[OpenStore]:
     """Open the store for as long as the block lasts; all times are its `clock`. A server that is not up yet
     is waited for, until this process is told to end.
 

@@ -30,6 +30,7 @@ from gateway.store.redis_rows import (
     want_of,
 )
 from gateway.store.redis_server import ready
+from gateway.store.redis_sessions import RedisSessions
 from gateway.store.rows import legible, read_claim, read_invitation, read_note, write
 from pool.clock import uptime
 
@@ -82,6 +83,7 @@ class RedisStore:
         self._lease = round(lease * 1e6)
         self._me = ""
         self._generation = ""
+        self.sessions = RedisSessions(link, self.clock)
 
     def clock(self) -> float:
         return self._clock()

@@ -12,6 +12,7 @@ import structlog
 from gateway.keeper.model import Claim, Invitation, Replica, State, Want
 from gateway.keeper.notes import Note
 from gateway.keeper.ports import RowUnreadable
+from gateway.sessions.model import Line, Session
 
 T = TypeVar("T")
 S = TypeVar("S")
@@ -34,6 +35,8 @@ read_want = _reader(msgspec.json.Decoder(Want).decode)
 read_claim = _reader(msgspec.json.Decoder(Claim).decode)
 read_invitation = _reader(msgspec.json.Decoder(Invitation).decode)
 read_replica = _reader(msgspec.json.Decoder(Replica).decode)
+read_session = _reader(msgspec.json.Decoder(Session).decode)
+read_line = _reader(msgspec.json.Decoder(Line).decode)
 read_note = _reader(msgspec.json.Decoder(Note).decode)
 
 

@@ -12,6 +12,8 @@ PREFIX = "{roomkeeper}:"
 
 UNGUARDED = frozenset({"beat", "now", "retire"})
 """Steps by which a replica joins a generation, and leaves: they rest on nothing."""
+ALONE = frozenset({"session_add", "session_read", "session_report", "session_end"})
+"""Steps on rows that nobody coordinates: no leader, no generation."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +28,7 @@ class Script:
 @cache
 def script(name: str) -> Script:
     folder = files("gateway.store") / "lua"
-    parts = ["prelude", name] if name in UNGUARDED else ["prelude", "guard", name]
+    before = [] if name in ALONE else ["prelude"] if name in UNGUARDED else ["prelude", "guard"]
+    parts = [*before, name]
     source = "".join((folder / f"{part}.lua").read_text(encoding="utf-8") for part in parts)
     return Script(name, source, hashlib.sha1(source.encode(), usedforsecurity=False).hexdigest())

@@ -7,21 +7,20 @@ always leads, under epoch 1, so nobody has to be told of what it does: its inbox
 
 from __future__ import annotations
 
-import functools
 import sqlite3
 import threading
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
-from typing import Any, Concatenate, ParamSpec, TypeVar
+from typing import Any, ParamSpec, TypeVar
 
 import anyio
 import anyio.to_thread
 
 from gateway.keeper.model import Ask, Claim, Invitation, Pulse, Replica, Want
 from gateway.keeper.notes import Note
-from gateway.keeper.ports import LEADER, Clock, LeaseLost, StoreUnavailable
+from gateway.keeper.ports import LEADER, Clock, LeaseLost
 from gateway.settings import StoreSettings
 from gateway.store.rows import (
     legible,
@@ -36,6 +35,8 @@ from gateway.store.rows import (
     write,
 )
 from gateway.store.sqlite_file import open_file
+from gateway.store.sqlite_sessions import SqliteSessions
+from gateway.store.sqlite_step import step
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -58,35 +59,6 @@ async def open_store(settings: StoreSettings, clock: Clock) -> AsyncIterator[Sql
         yield SqliteStore(db, clock, generation=file_id)
 
 
-def _step(
-    work: Callable[Concatenate[SqliteStore, P], R],
-) -> Callable[Concatenate[SqliteStore, P], Coroutine[Any, Any, R]]:
-    """One transaction, in the store's thread. A fault is `StoreUnavailable`, and nothing was written."""
-
-    def transaction(self: SqliteStore, *args: P.args, **kwargs: P.kwargs) -> R:
-        # The lock, and not the limiter alone: a caller that is cancelled lets go of the limiter while its
-        # step still runs in the thread.
-        with self.in_step:
-            try:
-                self.db.execute("BEGIN IMMEDIATE")
-                try:
-                    result = work(self, *args, **kwargs)
-                except BaseException:
-                    self.db.execute("ROLLBACK")
-                    raise
-                self.db.execute("COMMIT")
-            except sqlite3.Error as fault:
-                raise StoreUnavailable(f"the store cannot be used: {fault}") from fault
-        return result
-
-    async def step(self: SqliteStore, /, *args: P.args, **kwargs: P.kwargs) -> R:
-        call = functools.partial(transaction, self, *args, **kwargs)
-        return await anyio.to_thread.run_sync(call, limiter=self.one_at_a_time)
-
-    step.__doc__ = work.__doc__
-    return step
-
-
 class SqliteStore:
     """Implements `gateway.keeper.ports.Store`. Made by `open_store`."""
 
@@ -99,13 +71,14 @@ class SqliteStore:
         self._me = ""
         self._inbox: deque[Note] = deque(maxlen=INBOX)
         self._arrived = anyio.Event()
+        self.sessions = SqliteSessions(self)
 
     def clock(self) -> float:
         return self._clock()
 
     # ---- wants --------------------------------------------------------------------------------------
 
-    @_step
+    @step
     def ask(self, ask: Ask, *, fresh: Want, epoch: int | None = None) -> tuple[Want, bool]:
         _fence(epoch)
         want = self._living(ask.room, ask.agent)
@@ -115,28 +88,28 @@ class SqliteStore:
         self._overwrite(again := renewed(want, fresh))
         return again, True
 
-    @_step
+    @step
     def want(self, want_id: str) -> Want | None:
         return self._want(want_id)
 
-    @_step
+    @step
     def wants(self, room: str) -> list[Want]:
         rows = self.db.execute("SELECT body FROM wants WHERE room = ? ORDER BY alive, created_at", (room,))
         latest = {want.agent: want for want in map(read_want, (row[0] for row in rows))}
         return sorted(latest.values(), key=lambda want: want.created_at)
 
-    @_step
+    @step
     def living(self) -> list[Want]:
         return self._many("SELECT body FROM wants WHERE alive ORDER BY created_at")
 
-    @_step
+    @step
     def recent(self, limit: int = 1000) -> list[Want]:
         newest = self._many("SELECT body FROM wants WHERE alive ORDER BY created_at DESC LIMIT ?", limit)
         return newest + self._many(
             "SELECT body FROM wants WHERE NOT alive ORDER BY changed_at DESC LIMIT ?", limit - len(newest)
         )
 
-    @_step
+    @step
     def update(self, want: Want, *, was: Want, epoch: int | None = None) -> bool:
         _fence(epoch)
         after = replaced(self._want(want.id), want, was)
@@ -144,7 +117,7 @@ class SqliteStore:
             self._overwrite(after)
         return after is not None
 
-    @_step
+    @step
     def place(self, want: Want) -> int | None:
         mine = self._one("SELECT waiting_since FROM wants WHERE id = ?", want.id)
         if mine is None:
@@ -155,14 +128,14 @@ class SqliteStore:
         )
         return 1 + int(self._one(ahead, want.agent, mine, want.id))
 
-    @_step
+    @step
     def forget_ended(self, before: float) -> int:
         self.db.execute("DELETE FROM invitations WHERE expires_at < ?", (self._clock(),))
         return self.db.execute("DELETE FROM wants WHERE NOT alive AND changed_at < ?", (before,)).rowcount
 
     # ---- claims -------------------------------------------------------------------------------------
 
-    @_step
+    @step
     def claim(self, claim: Claim) -> Claim | None:
         want = self._want(claim.want_id)
         if want is None or want.state.ended or want.generation != claim.generation:
@@ -177,21 +150,21 @@ class SqliteStore:
         self._insert_claim(claim)
         return claim
 
-    @_step
+    @step
     def claims(self, room: str) -> list[Claim]:
         rows = self.db.execute("SELECT body FROM claims WHERE room = ? ORDER BY agent", (room,))
         return [read_claim(row[0]) for row in rows]
 
-    @_step
+    @step
     def all_claims(self) -> list[Claim]:
         rows = self.db.execute("SELECT body FROM claims ORDER BY job_id")
         return list(legible(read_claim, (row[0] for row in rows)))
 
-    @_step
+    @step
     def claim_of(self, job_id: str) -> Claim | None:
         return self._claim(job_id)
 
-    @_step
+    @step
     def advance(self, claim: Claim, *, was: Claim, epoch: int | None = None) -> bool:
         _fence(epoch)
         if self._claim(claim.job_id) != was:
@@ -199,7 +172,7 @@ class SqliteStore:
         self.db.execute("UPDATE claims SET body = ? WHERE job_id = ?", (write(claim), claim.job_id))
         return True
 
-    @_step
+    @step
     def release(self, job_id: str, *, epoch: int | None = None) -> Claim | None:
         _fence(epoch)
         row = self._one("DELETE FROM claims WHERE job_id = ? RETURNING body", job_id)
@@ -207,7 +180,7 @@ class SqliteStore:
 
     # ---- invitations --------------------------------------------------------------------------------
 
-    @_step
+    @step
     def invite(self, invitation: Invitation) -> None:
         self.db.execute(
             "INSERT OR REPLACE INTO invitations (room, identity, agent, expires_at, body)"
@@ -221,7 +194,7 @@ class SqliteStore:
             ),
         )
 
-    @_step
+    @step
     def invitations(self, room: str | None = None) -> list[Invitation]:
         rows = self.db.execute(
             "SELECT body FROM invitations WHERE expires_at > ? AND (? IS NULL OR room = ?)"
@@ -246,7 +219,7 @@ class SqliteStore:
     async def retire(self, replica_id: str) -> None:
         self._me = ""
 
-    @_step
+    @step
     def restore(self, wants: Sequence[Want], claims: Sequence[Claim]) -> None:
         for want in wants:
             stored = self._want(want.id)

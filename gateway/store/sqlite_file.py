@@ -29,6 +29,14 @@ CREATE TABLE IF NOT EXISTS claims (
 CREATE TABLE IF NOT EXISTS invitations (
   room TEXT NOT NULL, identity TEXT NOT NULL, agent TEXT NOT NULL, expires_at REAL NOT NULL,
   body BLOB NOT NULL, PRIMARY KEY (room, identity, agent)) STRICT;
+CREATE TABLE IF NOT EXISTS sessions (
+  id TEXT PRIMARY KEY, keep_until REAL NOT NULL, body BLOB NOT NULL, questionnaire BLOB,
+  reported_at REAL NOT NULL DEFAULT 0) STRICT;
+CREATE INDEX IF NOT EXISTS old_sessions ON sessions (keep_until);
+CREATE TABLE IF NOT EXISTS said (
+  number INTEGER PRIMARY KEY, session TEXT NOT NULL, line TEXT NOT NULL, body BLOB NOT NULL,
+  UNIQUE (session, line)) STRICT;
+CREATE INDEX IF NOT EXISTS said_in ON said (session, number);
 CREATE TABLE IF NOT EXISTS file (id TEXT NOT NULL) STRICT;
 """
 _LINE = """

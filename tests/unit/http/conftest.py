@@ -18,8 +18,11 @@ from gateway.http.site_login import SiteLogin
 from gateway.keeper.reports import Health
 from gateway.livekit import tokens
 from gateway.metrics import Metrics
+from gateway.sessions.sessions import Sessions
 from gateway.settings import Settings, read
 from tests.fakes.keeper import FakeKeeper, FakeWorkers
+from tests.fakes.livekit import FakeLiveKit
+from tests.fakes.sessions import MemorySessions
 
 KEY, SECRET = "site-key", "site-secret-of-more-than-32-bytes-length"
 PRODUCTION = {
@@ -37,6 +40,8 @@ class Door:
     keeper: FakeKeeper
     workers: FakeWorkers
     metrics: Metrics
+    stored: MemorySessions
+    world: FakeLiveKit
     livekit: Health = field(default_factory=lambda: Health(name="livekit", ok=True))
     draining: bool = False
 
@@ -70,16 +75,17 @@ def anyio_backend() -> str:
 async def open_door() -> AsyncIterator[OpenDoor]:
     """Builds a door from settings; `dev` ones unless told otherwise."""
     doors: list[Door] = []
+    async with FakeLiveKit(clock=time.time) as world:
 
-    def build_door(*, dev: bool = True, **env: str) -> Door:
-        settings = read({**PRODUCTION, **env}, dev=dev)
-        door = _door(settings)
-        doors.append(door)
-        return door
+        def build_door(*, dev: bool = True, **env: str) -> Door:
+            settings = read({**PRODUCTION, **env}, dev=dev)
+            door = _door(settings, world)
+            doors.append(door)
+            return door
 
-    yield build_door
-    for door in doors:
-        await door.http.aclose()
+        yield build_door
+        for door in doors:
+            await door.http.aclose()
 
 
 @pytest.fixture
@@ -87,8 +93,8 @@ def door(open_door: OpenDoor) -> Door:
     return open_door()
 
 
-def _door(settings: Settings) -> Door:
-    keeper, workers, metrics = FakeKeeper(), FakeWorkers(), Metrics()
+def _door(settings: Settings, world: FakeLiveKit) -> Door:
+    keeper, workers, metrics, stored = FakeKeeper(), FakeWorkers(), Metrics(), MemorySessions()
 
     async def probe() -> Health:
         return made.livekit
@@ -99,6 +105,7 @@ def _door(settings: Settings) -> Door:
         workers=workers,
         metrics=metrics,
         keys=settings.livekit.keys,
+        sessions=Sessions(stored, keeper, world, keeper.now, retention=settings.http.session_retention),
         site=SiteLogin(settings.site),
         listeners=Listeners(),
         rates=Rates(settings.rates, metrics),
@@ -108,5 +115,5 @@ def _door(settings: Settings) -> Door:
     )
     transport = httpx.ASGITransport(app=build(parts), raise_app_exceptions=False)
     http = httpx.AsyncClient(transport=transport, base_url="http://roomkeeper.test")
-    made = Door(http=http, keeper=keeper, workers=workers, metrics=metrics)
+    made = Door(http=http, keeper=keeper, workers=workers, metrics=metrics, stored=stored, world=world)
     return made

@@ -1,0 +1,159 @@
+"""Sessions: a room of its own for a visitor, with the agent on its way; what came of it; its end."""
+
+from __future__ import annotations
+
+import secrets
+from typing import Any
+
+import msgspec
+from starlette.requests import Request
+from starlette.responses import Response
+
+from gateway.errors import InvalidRequest, UnknownSession
+from gateway.http import wire
+from gateway.http.answers import answer, iso
+from gateway.http.auth import TokenCaller, may_report, may_see
+from gateway.http.jobs import result_of
+from gateway.http.parts import parts_of
+from gateway.http.tokens import identity_of, token_of
+from gateway.keeper.model import Participant
+from gateway.livekit.tokens import mint_report
+from gateway.sessions.model import Line
+from gateway.sessions.sessions import SessionReport
+
+REPORTS_FOR = 86_400.0
+"""Seconds for which a session's agent may report."""
+
+
+async def post_session(request: Request) -> Response:
+    """201 with the session, its visitor's token and its agent's job."""
+    parts, caller = parts_of(request), await TokenCaller.of(request)
+    wait = wire.seconds(request.query_params.get("wait"), field="wait")
+    body = await wire.decode(request, wire.SessionRequest)
+    agent = parts.settings.keeper.default_agent
+    if body.agent_name is not None:
+        agent = wire.agent_name(body.agent_name, field="agentName")
+    caller.may_ask_for(agent, field="agentName")
+    if body.identity:
+        caller.may_be(body.identity, field="identity")
+    identity = identity_of(body.identity or caller.identity or f"user-{secrets.token_hex(6)}", "identity")
+    name = wire.text(body.name, field="name", most=wire.MAX_IDENTITY_BYTES) if body.name else ""
+    language = _text(body.language, "language", wire.MAX_LANGUAGE_BYTES)
+    instructions = _text(body.instructions, "instructions", wire.MAX_INSTRUCTIONS_BYTES, lines=True)
+    session_id = parts.sessions.fresh_id()
+    session, job = await parts.sessions.create(
+        session_id,
+        agent=agent,
+        identity=identity,
+        name=name,
+        language=language,
+        instructions=instructions,
+        metadata=_for_the_agent(request, session_id, body, language, instructions),
+        joins_until=parts.keeper.now() + parts.settings.http.token_ttl,
+    )
+    if wait:
+        with parts.listeners.one(job.want.id):
+            job = await parts.keeper.wait(job.want.id, wait) or job
+    told = {"success": True, "sessionId": session.id, "roomName": session.id, "agentName": agent}
+    token = token_of(parts, room=session.id, identity=identity, name=name)
+    return answer({**told, **token, "job": result_of(job)}, 201)
+
+
+async def get_session(request: Request) -> Response:
+    session_id = request.path_params["session_id"]
+    await may_see(request, session_id)
+    report = await parts_of(request).sessions.read(session_id)
+    if report is None:
+        raise _unknown()
+    return answer({"success": True, "session": _shown(report)})
+
+
+async def delete_session(request: Request) -> Response:
+    session_id = request.path_params["session_id"]
+    await may_see(request, session_id)
+    if not await parts_of(request).sessions.end(session_id):
+        raise _unknown()
+    return Response(status_code=204)
+
+
+async def post_report(request: Request) -> Response:
+    """The agent's own door: lines of the transcript, and the questionnaire as it is by now."""
+    session_id = request.path_params["session_id"]
+    await may_report(request, session_id)
+    body = await wire.decode(request, wire.ReportRequest)
+    if len(body.transcript) > wire.MAX_LINES:
+        raise InvalidRequest(f"transcript: at most {wire.MAX_LINES} lines at once.", field="transcript")
+    lines = [_line(line, f"transcript[{at}]") for at, line in enumerate(body.transcript)]
+    questionnaire = None if body.questionnaire is None else msgspec.json.encode(body.questionnaire)
+    if questionnaire is not None and len(questionnaire) > wire.MAX_QUESTIONNAIRE_BYTES:
+        raise InvalidRequest(
+            f"questionnaire: at most {wire.MAX_QUESTIONNAIRE_BYTES} bytes.", field="questionnaire"
+        )
+    if not await parts_of(request).sessions.report(session_id, lines, questionnaire):
+        raise _unknown()
+    return Response(status_code=204)
+
+
+def _text(value: str | None, field: str, most: int, *, lines: bool = False) -> str:
+    """Instructions may have several lines."""
+    plain = value.translate({9: " ", 10: " ", 13: " "}) if value and lines else value
+    if plain:
+        wire.text(plain, field=field, most=most)
+    return value or ""
+
+
+def _line(line: wire.ReportedLine, field: str) -> Line:
+    return Line(
+        role=wire.text(line.role, field=f"{field}.role", most=wire.MAX_LANGUAGE_BYTES),
+        text=_text(line.text, f"{field}.text", wire.MAX_LINE_BYTES, lines=True),
+        id=_text(line.id, f"{field}.id", wire.MAX_IDENTITY_BYTES),
+        at=line.at,
+    )
+
+
+def _for_the_agent(
+    request: Request, session_id: str, body: wire.SessionRequest, language: str, instructions: str
+) -> str:
+    """The job's metadata: what the site sent, with language and instructions, and how to report."""
+    parts = parts_of(request)
+    livekit = parts.settings.livekit
+    here = parts.settings.http.public_url or str(request.base_url).rstrip("/")
+    token = mint_report(
+        livekit.api_key, livekit.api_secret, session=session_id, ttl=REPORTS_FOR, now=parts.clock()
+    )
+    given = body.metadata
+    told: dict[str, Any] = dict(given) if isinstance(given, dict) else {"metadata": given} if given else {}
+    told |= {"language": language} if language else {}
+    told |= {"instructions": instructions} if instructions else {}
+    told["session"] = {"id": session_id, "report": f"{here}/api/session/{session_id}/report", "token": token}
+    return wire.metadata(told, field="metadata")
+
+
+def _shown(report: SessionReport) -> dict[str, Any]:
+    session, told = report.session, report.told
+    return {
+        "sessionId": session.id,
+        "roomName": session.id,
+        "state": report.state,
+        "agentName": session.agent,
+        "language": session.language or None,
+        "createdAt": iso(session.created_at),
+        "endedAt": iso(session.ended_at),
+        "reportedAt": iso(told.at),
+        "job": result_of(report.job) if report.job is not None else None,
+        "people": None if report.people is None else [_person(p) for p in report.people],
+        "agents": [_person(p) for p in report.agents],
+        "transcript": [
+            {"id": line.id or None, "role": line.role, "text": line.text, "at": iso(line.at)}
+            for line in told.transcript
+        ],
+        "questionnaire": told.questionnaire,
+    }
+
+
+def _person(participant: Participant) -> dict[str, Any]:
+    return {"identity": participant.identity, "joinedAt": iso(participant.joined_at)}
+
+
+def _unknown() -> UnknownSession:
+    return UnknownSession("No session has this id; they are forgotten after their time.")
