@@ -10,7 +10,7 @@ import asyncio
 import contextlib
 import time
 from collections.abc import AsyncIterator
-from typing import Protocol
+from typing import Any, Protocol
 
 import psutil
 from livekit import api
@@ -29,6 +29,7 @@ class Side(Protocol):
     """One side: a way to call an agent, and an eye on what comes of it."""
 
     name: str
+    agent: str
     site: Site
     observer: Observer
 
@@ -47,7 +48,15 @@ class Ours:
     def __init__(self, site: Site, observer: Observer, gateway: Gateway) -> None:
         self.site = site
         self.observer = observer
+        self.agent = gateway.agent
         self._gateway = gateway
+
+    async def session(self) -> dict[str, Any]:
+        """What `POST /api/session/create` answered."""
+        answer = await self._gateway.http.post("/api/session/create", json={})
+        answer.raise_for_status()
+        told: dict[str, Any] = answer.json()
+        return told
 
     async def call(self, room: str) -> None:
         answer = await self._gateway.ask(room)
@@ -67,6 +76,7 @@ class Stock:
         self.name = name
         self.site = site
         self.observer = observer
+        self.agent = worker.agent
         self._worker = worker
         self._livekit = livekit
 

@@ -51,8 +51,14 @@ class Answer:
 class Person:
     """One person and one room; an async context manager that joins and leaves."""
 
-    def __init__(self, url: str, key: str, secret: str, room: str, identity: str = "") -> None:
+    def __init__(
+        self, url: str, key: str, secret: str, room: str, identity: str = "", *, token: str = ""
+    ) -> None:
+        """`token`: with which they join; made here, when it is ""."""
         self.room_name = room
+        self.joined_at = 0.0
+        """When `join` was through; monotonic seconds."""
+        self._token = token
         self.identity = identity or f"person-{uuid.uuid4().hex[:6]}"
         self._url = url
         self._credentials = (key, secret)
@@ -71,6 +77,8 @@ class Person:
         return self._room
 
     def token(self) -> str:
+        if self._token:
+            return self._token
         grants = api.VideoGrants(room_join=True, room=self.room_name)
         return api.AccessToken(*self._credentials).with_identity(self.identity).with_grants(grants).to_jwt()
 
@@ -83,6 +91,7 @@ class Person:
         room.register_text_stream_handler(TRANSCRIPTION, self._on_text)
         async with asyncio.timeout(JOIN_TIMEOUT):
             await room.connect(self._url, self.token())
+        self.joined_at = time.monotonic()
         self._room = room
         self._count(room)
 

@@ -55,8 +55,8 @@ class Site:
     def api(self) -> api.LiveKitAPI:
         return api.LiveKitAPI(self.livekit.http_url, self.livekit.key, self.livekit.secret)
 
-    def person(self, room: str) -> Person:
-        return Person(self.livekit.url, self.livekit.key, self.livekit.secret, room)
+    def person(self, room: str, *, token: str = "") -> Person:
+        return Person(self.livekit.url, self.livekit.key, self.livekit.secret, room, token=token)
 
     def room(self, what: str) -> str:
         """A name that no other test uses."""
