@@ -76,9 +76,9 @@ async def test_an_agent_comes_again_with_a_visitor_who_comes_when_the_room_has_e
     site: Site, gateway: Gateway
 ) -> None:
     """A link that is opened later: the token still invites."""
-    made = (
-        await gateway.http.post("/api/session/create", json={"language": "en", "instructions": "x"})
-    ).json()
+    body = {"language": "en", "instructions": "x"}
+    answer = await gateway.http.post("/api/session/create", json=body, params={"wait": SOON})
+    made = answer.json()
     session_id = made["sessionId"]
     await site.end(session_id)
     await until(gateway, session_id, state="ended")
