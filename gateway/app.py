@@ -19,6 +19,7 @@ import structlog
 import uvloop
 
 from gateway.banner import banner
+from gateway.callbacks import Callbacks
 from gateway.errors import RoomkeeperError
 from gateway.hosts import has_ended, job_has_ended, this_process
 from gateway.http.listeners import Listeners
@@ -70,6 +71,7 @@ async def _run(settings: Settings, listener: socket.socket, own_livekit: bool) -
         open_rates(settings.rates, settings.store, metrics) as rates,
     ):
         await _end_leftovers(store)
+        callbacks = Callbacks(settings.callback, metrics)
         late = LateKeeper()
         pool = await _load_pool(settings, late)
         settings = _with_agent(settings, pool.agent, everywhere=pool.nameless)
@@ -82,11 +84,16 @@ async def _run(settings: Settings, listener: socket.socket, own_livekit: bool) -
             clock=store.clock,
             host=this_process(),
             gone=job_has_ended,
+            changed=callbacks.heard,
         )
         sessions = Sessions(
             store.sessions, keeper, livekit, store.clock, retention=settings.http.session_retention
         )
-        async with _retiring(keeper), _run_pool(pool, signals), _run_keeper(keeper, sessions):
+        async with (
+            _retiring(keeper),
+            _run_pool(pool, signals),
+            _run_keeper(keeper, sessions, callbacks),
+        ):
             gc.collect()
             gc.freeze()  # what the imports left stays: it need not be looked through again and again
             front.open(build(_parts(settings, keeper, sessions, pool, livekit, rates, metrics, signals)))
@@ -210,10 +217,11 @@ async def _retiring(keeper: Keeper) -> AsyncIterator[None]:
 
 
 @asynccontextmanager
-async def _run_keeper(keeper: Keeper, sessions: Sessions) -> AsyncIterator[None]:
+async def _run_keeper(keeper: Keeper, sessions: Sessions, callbacks: Callbacks) -> AsyncIterator[None]:
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(keeper.run, name="keeper")
         tasks.start_soon(sessions.run, name="sessions")
+        tasks.start_soon(callbacks.run, name="callbacks")
         yield
         tasks.cancel_scope.cancel()
 

@@ -31,6 +31,12 @@ class Metrics:
             ["counted_by"],
             registry=r,
         )
+        self.callbacks = Counter(
+            "roomkeeper_callbacks_total",
+            "Events for the operator's callback URL, by outcome: taken, refused, unreachable, dropped.",
+            ["outcome"],
+            registry=r,
+        )
         self.asks = Counter(
             "roomkeeper_asks_total",
             "Asks for an agent, by source and whether the want lived already.",

@@ -5,6 +5,7 @@ Names are LiveKit's own where they exist, `ROOMKEEPER_*` for the rest. Durations
 
 from __future__ import annotations
 
+import base64
 import fnmatch
 import ipaddress
 import os
@@ -131,6 +132,16 @@ class SiteSettings:
 
 
 @dataclass(frozen=True, kw_only=True)
+class CallbackSettings:
+    """Whom to tell of agents that could not be brought, or that crash again and again."""
+
+    url: str = ""
+    """`ROOMKEEPER_CALLBACK_URL`; "": nobody."""
+    secret: str = field(default="", repr=False)
+    """`ROOMKEEPER_CALLBACK_SECRET`: what events are signed with, `whsec_` and 24 to 64 bytes in base64."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class RateSettings:
     """How often somebody may ask for jobs and tokens. Operators may as often as they like; `dev` counts
     nobody."""
@@ -220,6 +231,7 @@ class Settings:
     dev: bool = False
     livekit: LiveKitSettings = field(default_factory=LiveKitSettings)
     http: HttpSettings = field(default_factory=HttpSettings)
+    callback: CallbackSettings = field(default_factory=CallbackSettings)
     site: SiteSettings = field(default_factory=SiteSettings)
     rates: RateSettings = field(default_factory=RateSettings)
     keeper: KeeperSettings = field(default_factory=KeeperSettings)
@@ -295,6 +307,17 @@ def _secret(text: str) -> str:
     if len(text.encode()) < MIN_SECRET_BYTES:
         raise ValueError(f"must have at least {MIN_SECRET_BYTES} bytes, or it can be guessed")
     return _plain(text)
+
+
+def _webhook_secret(text: str) -> str:
+    """The text never appears in a fault."""
+    try:
+        length = len(base64.b64decode(text.removeprefix("whsec_"), validate=True))
+    except ValueError:
+        length = 0
+    if not text.startswith("whsec_") or not 24 <= length <= 64:
+        raise ValueError("must be whsec_ and 24 to 64 bytes in base64: echo whsec_$(openssl rand -base64 32)")
+    return text
 
 
 def _source(text: str) -> str:
@@ -453,6 +476,10 @@ def read(env: Mapping[str, str], *, dev: bool, **overrides: object) -> Settings:
             session_retention=get("ROOMKEEPER_SESSION_RETENTION", _number(60, 315_360_000), 604_800.0),
             token_ttl=get("ROOMKEEPER_TOKEN_TTL", _number(10, 86400), 3600.0),
         ),
+        callback=CallbackSettings(
+            url=get("ROOMKEEPER_CALLBACK_URL", _http_url, ""),
+            secret=get("ROOMKEEPER_CALLBACK_SECRET", _webhook_secret, ""),
+        ),
         site=SiteSettings(
             secret=get("ROOMKEEPER_SITE_SECRET", _secret, ""),
             jwks_url=get("ROOMKEEPER_SITE_JWKS", _http_url, ""),
@@ -504,9 +531,12 @@ def _as_variables(overrides: Mapping[str, object]) -> dict[str, str]:
 
 
 def _contradictions(settings: Settings) -> list[str]:
+    faults = []
     if settings.site.secret and settings.site.jwks_url:
-        return ["ROOMKEEPER_SITE_SECRET, ROOMKEEPER_SITE_JWKS: set one of them, not both"]
-    return []
+        faults.append("ROOMKEEPER_SITE_SECRET, ROOMKEEPER_SITE_JWKS: set one of them, not both")
+    if bool(settings.callback.url) != bool(settings.callback.secret):
+        faults.append("ROOMKEEPER_CALLBACK_URL, ROOMKEEPER_CALLBACK_SECRET: set both, or none")
+    return faults
 
 
 def _unfit_for_production(settings: Settings) -> list[str]:

@@ -79,9 +79,11 @@ class Keeper:
         replica_id: str = "",
         host: str = "",
         gone: Callable[[Claim], bool] = lambda claim: False,
+        changed: Callable[[Want, Want], None] = lambda want, was: None,
     ) -> None:
         """`replica_id`: new at each start of the process; made here when not given. `host`: where pids of
-        this replica mean something. `gone(claim)`: its process is of this machine and has certainly ended."""
+        this replica mean something. `gone(claim)`: its process is of this machine and has certainly ended.
+        `changed(want, was)` is called after each change of a want by this replica."""
         self._store = store
         self._metrics = metrics
         self._clock = clock
@@ -96,7 +98,7 @@ class Keeper:
         self._fleet = fleet = Fleet(replica_id or new_replica_id(), host, workers, clock)
         self._admission = admission = Admission(fleet, queue.add, clock)
         self._announcer = Announcer(livekit, self._announced)
-        self._wants = wants = Wants(store, self._announcer.tell, metrics, clock)
+        self._wants = wants = Wants(store, self._announcer.tell, metrics, clock, changed)
         self._following = Following(wants, clock, job=self.job, leads=self._leads)
         self._post = Post(store, fleet.id, self._take_note, missed=lambda: self._lead.doubt())
         self._asks = Asks(store, wants, admission, self._wake, metrics, clock, leads=self._leads)

@@ -50,10 +50,18 @@ class Wants:
     """The living wants' states, and those who wait for them."""
 
     def __init__(
-        self, store: Store, announce: Callable[[Want], None], metrics: Metrics, clock: Clock
+        self,
+        store: Store,
+        announce: Callable[[Want], None],
+        metrics: Metrics,
+        clock: Clock,
+        changed: Callable[[Want, Want], None] = lambda want, was: None,
     ) -> None:
+        """`announce(want)` after each change of a state, `changed(want, was)` after any change: both by this
+        replica."""
         self._store = store
         self._announce = announce
+        self._changed = changed
         self._metrics = metrics
         self._clock = clock
         self._living: dict[str, tuple[Want, float]] = {}
@@ -202,6 +210,7 @@ class Wants:
         if want.state is not was.state:
             self._tell(want, was)
             self._announce(want)
+        self._changed(want, was)
         return True
 
     def wake_watchers(self) -> None:

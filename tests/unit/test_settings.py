@@ -233,3 +233,23 @@ def test_frontends_may_ask_for_the_default_agent_and_those_of_patterns_unless_to
     assert read(env, dev=False).asked_for == ("clerk", "butler")
     assert read({**env, "ROOMKEEPER_AGENTS": "a, b"}, dev=False).asked_for == ("a", "b")
     assert read({}, dev=True).asked_for == ("*",)
+
+
+@pytest.mark.parametrize(
+    "env",
+    [
+        {"ROOMKEEPER_CALLBACK_URL": "https://ops.example.com/hook"},
+        {"ROOMKEEPER_CALLBACK_SECRET": "whsec_QUJDREVGR0hJSktMTU5PUFFSU1RVVldYWVo="},
+        {"ROOMKEEPER_CALLBACK_URL": "https://x.example.com", "ROOMKEEPER_CALLBACK_SECRET": "hunter2"},
+        {"ROOMKEEPER_CALLBACK_URL": "https://x.example.com", "ROOMKEEPER_CALLBACK_SECRET": "whsec_c2hvcnQ="},
+        {"ROOMKEEPER_SITE_SECRET": "hunter2"},
+        {"ROOMKEEPER_SITE_SECRET": "x" * 32, "ROOMKEEPER_SITE_JWKS": "https://x.example.com/keys"},
+        {"ROOMKEEPER_TRUSTED_PROXIES": "10.0.0.0/33"},
+        {"ROOMKEEPER_PUBLISH": "camera,hologram"},
+    ],
+)
+def test_what_cannot_work_is_refused_without_showing_a_secret(env: dict[str, str]) -> None:
+    """By name, before anything starts."""
+    found = "; ".join(faults({**PRODUCTION, **env}, dev=False))
+    assert any(name in found for name in env)
+    assert "hunter2" not in found
