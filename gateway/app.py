@@ -22,6 +22,7 @@ from gateway.banner import banner
 from gateway.callbacks import Callbacks
 from gateway.errors import RoomkeeperError
 from gateway.hosts import has_ended, job_has_ended, this_process
+from gateway.http.forward import Forwarder
 from gateway.http.listeners import Listeners
 from gateway.http.parts import Parts
 from gateway.http.probes import Recent
@@ -169,6 +170,7 @@ def _parts(
         metrics=metrics,
         keys=settings.livekit.keys,
         sessions=sessions,
+        forwarder=Forwarder(settings.http.forward_to, metrics),
         site=SiteLogin(settings.site),
         listeners=Listeners(),
         rates=rates,

@@ -37,6 +37,12 @@ class Metrics:
             ["outcome"],
             registry=r,
         )
+        self.forwards = Counter(
+            "roomkeeper_forwards_total",
+            "Requests to other workers' own doors, by outcome: taken, failed, refused.",
+            ["outcome"],
+            registry=r,
+        )
         self.asks = Counter(
             "roomkeeper_asks_total",
             "Asks for an agent, by source and whether the want lived already.",

@@ -83,6 +83,9 @@ class HttpSettings:
     """`ROOMKEEPER_CORS_ORIGINS`, comma separated; empty: none, `*`: any."""
     open_tokens: bool = False
     """`ROOMKEEPER_OPEN_TOKENS`: whoever reaches the port gets room tokens. On in `dev`, off in `start`."""
+    forward_to: tuple[str, ...] = ()
+    """`ROOMKEEPER_FORWARD_TO`: URLs of other workers' own doors. A request that names one as its `workerUrl`
+    has it asked as well (`POST .../start`)."""
     custom_rooms: bool = False
     """`ROOMKEEPER_CUSTOM_ROOMS`: with open tokens, whoever reaches the port may name rooms. On in `dev`."""
     publish: tuple[str, ...] = ()
@@ -466,6 +469,7 @@ def read(env: Mapping[str, str], *, dev: bool, **overrides: object) -> Settings:
             port=get("ROOMKEEPER_PORT PORT", _whole(0, 65535), 8080),
             cors_origins=get("ROOMKEEPER_CORS_ORIGINS", _list(str), ("*",) if dev else ()),
             open_tokens=get("ROOMKEEPER_OPEN_TOKENS", _switch, dev),
+            forward_to=get("ROOMKEEPER_FORWARD_TO", _list(_http_url), ()),
             custom_rooms=get("ROOMKEEPER_CUSTOM_ROOMS", _switch, dev),
             publish=get("ROOMKEEPER_PUBLISH", _list(_source), ()),
             worker_urls=get("AGENT_WORKER_URL", _list(_http_url), ()),

@@ -34,6 +34,8 @@ async def post_job(request: Request) -> Response:
     if body.job_type == "stop_agent":
         stopped = await parts.keeper.stop_agent(ask.room, ask.agent)
         return answer({"success": True, "result": result_of(stopped) if stopped else _nothing_to_stop(ask)})
+    if body.payload is not None and body.payload.worker_url and body.job_type == "start_agent":
+        await _ask_worker(parts, body.payload.worker_url, ask)
     begin = parts.keeper.start_agent if body.job_type == "start_agent" else parts.keeper.restart_agent
     return answer({"success": True, "result": await _waited(parts, await begin(ask), wait)})
 
@@ -81,15 +83,26 @@ def _agent(name: str | None, field: str, parts: Parts) -> str:
     return parts.settings.keeper.default_agent if name is None else wire.agent_name(name, field=field)
 
 
+async def _ask_worker(parts: Parts, url: str, ask: Ask) -> None:
+    """Have another worker start, unless the room is served already. First, so that the keeper finds what
+    comes of it; whatever that is, the room is kept like any other."""
+    if not parts.forwarder.knows(url):
+        return  # it is ours
+    room = await parts.keeper.reports.room(ask.room)
+    states = {job.want.state for job in room.wants if job.want.agent == ask.agent} if room else set()
+    if not states & {State.DISPATCHED, State.JOINED}:
+        await parts.forwarder.start(url, ask.room, ask.agent)
+
+
 def _check_worker_url(url: str | None, parts: Parts, request: Request) -> None:
-    """A `workerUrl` may only name this Roomkeeper: it is the worker, and it calls nobody on request."""
-    if not url:
+    """A `workerUrl` names this Roomkeeper, or another worker's door that the operator listed."""
+    if not url or parts.forwarder.knows(url):
         return
     ours = (*parts.settings.http.worker_urls, str(request.base_url).rstrip("/"))
     if url.rstrip("/") not in ours:
         raise InvalidRequest(
-            "payload.workerUrl: is not a URL of this Roomkeeper. Leave it out, or let the operator add it to "
-            "AGENT_WORKER_URL.",
+            "payload.workerUrl: is no URL of this Roomkeeper, nor of a worker that may be asked. Leave it out, "
+            "or let the operator add it to AGENT_WORKER_URL or ROOMKEEPER_FORWARD_TO.",
             field="payload.workerUrl",
         )
 

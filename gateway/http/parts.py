@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from starlette.requests import Request
 
+from gateway.http.forward import Forwarder
 from gateway.http.listeners import Listeners
 from gateway.http.rates import Rates
 from gateway.http.site_login import SiteLogin
@@ -28,6 +29,8 @@ class Parts:
     keys: dict[str, str]
     """API key to secret; several while keys are rotated. Never logged."""
     sessions: Sessions
+    forwarder: Forwarder
+    """Other workers' own doors."""
     site: SiteLogin
     """The site's own login; asked only where one is set."""
     listeners: Listeners

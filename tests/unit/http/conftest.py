@@ -10,6 +10,7 @@ from typing import Any
 import httpx
 import pytest
 
+from gateway.http.forward import Forwarder
 from gateway.http.listeners import Listeners
 from gateway.http.parts import Parts
 from gateway.http.rates import Rates
@@ -106,6 +107,7 @@ def _door(settings: Settings, world: FakeLiveKit) -> Door:
         metrics=metrics,
         keys=settings.livekit.keys,
         sessions=Sessions(stored, keeper, world, keeper.now, retention=settings.http.session_retention),
+        forwarder=Forwarder(settings.http.forward_to, metrics),
         site=SiteLogin(settings.site),
         listeners=Listeners(),
         rates=Rates(settings.rates, metrics),
