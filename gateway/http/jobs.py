@@ -101,8 +101,8 @@ def _check_worker_url(url: str | None, parts: Parts, request: Request) -> None:
     ours = (*parts.settings.http.worker_urls, str(request.base_url).rstrip("/"))
     if url.rstrip("/") not in ours:
         raise InvalidRequest(
-            "payload.workerUrl: is no URL of this Roomkeeper, nor of a worker that may be asked. Leave it out, "
-            "or let the operator add it to AGENT_WORKER_URL or ROOMKEEPER_FORWARD_TO.",
+            "payload.workerUrl: is no URL of this Roomkeeper, nor of a worker that may be asked. Leave it "
+            "out, or let the operator add it to AGENT_WORKER_URL or ROOMKEEPER_FORWARD_TO.",
             field="payload.workerUrl",
         )
 

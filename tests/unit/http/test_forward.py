@@ -181,7 +181,7 @@ async def resolve_to(monkeypatch: pytest.MonkeyPatch, *answers: str) -> list[str
 
 
 @pytest.mark.parametrize(
-    "address", ["127.0.0.1", "169.254.169.254", "0.0.0.0", "224.0.0.1", "::1", "::ffff:127.0.0.1"]
+    "address", ["127.0.0.1", "169.254.169.254", "0.0.0.0", "224.0.0.1", "::1", "::ffff:127.0.0.1", "fe80::1"]
 )
 async def test_a_listed_name_that_leads_to_an_inner_address_is_not_asked(
     worker: Worker, monkeypatch: pytest.MonkeyPatch, address: str
