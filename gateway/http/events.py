@@ -47,9 +47,7 @@ async def _events(parts: Parts, job_id: str, known: str) -> AsyncIterator[Server
 
 
 def event_of(job: Job) -> ServerSentEvent:
-    told = result_of(job)
-    del told["deduplicated"]  # says something of a request
-    data = msgspec.json.encode(told)
+    data = msgspec.json.encode(result_of(job))
     return ServerSentEvent(
         data.decode(),
         event=job.want.state.value,

@@ -5,13 +5,12 @@ Idempotent: whoever asks while the want lives gets the same job, with `deduplica
 
 from __future__ import annotations
 
-from typing import Any
-
+import msgspec
 from starlette.requests import Request
 from starlette.responses import Response
 
 from gateway.errors import InvalidRequest, UnknownJob
-from gateway.http import wire
+from gateway.http import shapes, wire
 from gateway.http.answers import answer, iso
 from gateway.http.auth import JobCaller
 from gateway.http.parts import Parts, parts_of
@@ -33,17 +32,17 @@ async def post_job(request: Request) -> Response:
     caller.may_ask_for(ask.agent, field="payload.agentName")
     if body.job_type == "stop_agent":
         stopped = await parts.keeper.stop_agent(ask.room, ask.agent)
-        return answer({"success": True, "result": result_of(stopped) if stopped else _nothing_to_stop(ask)})
+        return answer(shapes.JobAnswer(result=asked_of(stopped) if stopped else _nothing_to_stop(ask)))
     if body.payload is not None and body.payload.worker_url and body.job_type == "start_agent":
         await _ask_worker(parts, body.payload.worker_url, ask)
     begin = parts.keeper.start_agent if body.job_type == "start_agent" else parts.keeper.restart_agent
-    return answer({"success": True, "result": await _waited(parts, await begin(ask), wait)})
+    return answer(shapes.JobAnswer(result=await _waited(parts, await begin(ask), wait)))
 
 
 async def get_job(request: Request) -> Response:
     wait = wire.seconds(request.query_params.get("wait"), field="wait")
     job = await job_asked_for(request)
-    return answer({"success": True, "result": await _waited(parts_of(request), job, wait)})
+    return answer(shapes.JobAnswer(result=await _waited(parts_of(request), job, wait)))
 
 
 async def job_asked_for(request: Request) -> Job:
@@ -66,7 +65,7 @@ async def post_start(request: Request) -> Response:
     agent = _agent(body.agent_name, "agentName", parts)
     caller.may_ask_for(agent, field="agentName")
     job = await parts.keeper.start_agent(Ask(room=room, agent=agent))
-    return answer({"success": True, "roomName": room, "result": result_of(job)})
+    return answer(shapes.StartAnswer(room_name=room, result=asked_of(job)))
 
 
 def _ask_of(body: wire.JobRequest, parts: Parts, request: Request) -> Ask:
@@ -107,39 +106,42 @@ def _check_worker_url(url: str | None, parts: Parts, request: Request) -> None:
         )
 
 
-async def _waited(parts: Parts, job: Job, wait: float) -> dict[str, Any]:
+async def _waited(parts: Parts, job: Job, wait: float) -> shapes.AskedJob:
     if not wait:
-        return result_of(job)
+        return asked_of(job)
     with parts.listeners.one(job.want.id):
         now = await parts.keeper.wait(job.want.id, wait)
-    return {**result_of(now or job), "deduplicated": job.deduplicated}
+    return msgspec.structs.replace(asked_of(now or job), deduplicated=job.deduplicated)
 
 
-def result_of(job: Job) -> dict[str, Any]:
+def result_of(job: Job) -> shapes.JobResult:
     want = job.want
-    return {
-        "jobId": want.id,
-        "roomName": want.room,
-        "agentName": want.agent,
-        "state": want.state.value,
-        "place": job.place,
-        "since": iso(want.since),
-        "reason": want.reason,
-        "agentIdentity": want.identity or None,
-        "deduplicated": job.deduplicated,
-    }
+    return shapes.JobResult(
+        job_id=want.id,
+        room_name=want.room,
+        agent_name=want.agent,
+        state=want.state,
+        place=job.place,
+        since=iso(want.since),
+        reason=want.reason,
+        agent_identity=want.identity or None,
+    )
 
 
-def _nothing_to_stop(ask: Ask) -> dict[str, Any]:
+def asked_of(job: Job) -> shapes.AskedJob:
+    return shapes.AskedJob(**msgspec.structs.asdict(result_of(job)), deduplicated=job.deduplicated)
+
+
+def _nothing_to_stop(ask: Ask) -> shapes.AskedJob:
     """A stop is idempotent: what it asks for is so already."""
-    return {
-        "jobId": None,
-        "roomName": ask.room,
-        "agentName": ask.agent,
-        "state": State.STOPPED.value,
-        "place": None,
-        "since": None,
-        "reason": "no agent was wanted here",
-        "agentIdentity": None,
-        "deduplicated": True,
-    }
+    return shapes.AskedJob(
+        job_id=None,
+        room_name=ask.room,
+        agent_name=ask.agent,
+        state=State.STOPPED,
+        place=None,
+        since=None,
+        reason="no agent was wanted here",
+        agent_identity=None,
+        deduplicated=True,
+    )

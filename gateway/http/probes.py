@@ -11,6 +11,7 @@ from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 
+from gateway.http import shapes
 from gateway.http.answers import answer
 from gateway.http.parts import Parts, parts_of
 from gateway.keeper.reports import Health
@@ -40,12 +41,9 @@ async def metrics(request: Request) -> Response:
     return Response(generate_latest(parts_of(request).metrics.registry), media_type=CONTENT_TYPE_LATEST)
 
 
-def _summary(status: str, checks: list[Health]) -> dict[str, object]:
-    return {
-        "status": status,
-        "version": VERSION,
-        "checks": {c.name: {"ok": c.ok, "why": c.why} for c in checks},
-    }
+def _summary(status: str, checks: list[Health]) -> shapes.ProbeAnswer:
+    told = {check.name: shapes.Check(ok=check.ok, why=check.why) for check in checks}
+    return shapes.ProbeAnswer(status=status, version=VERSION, checks=told)
 
 
 async def _checks(parts: Parts) -> list[Health]:

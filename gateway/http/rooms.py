@@ -2,23 +2,24 @@
 
 from __future__ import annotations
 
-from typing import Any
-
+import msgspec
 from starlette.requests import Request
 from starlette.responses import Response
 
 from gateway.errors import UnknownRoom
+from gateway.http import shapes
 from gateway.http.answers import answer, iso
 from gateway.http.auth import operator
 from gateway.http.jobs import result_of
 from gateway.http.parts import parts_of
-from gateway.keeper.model import Claim, Participant
+from gateway.keeper.model import Claim, Job, Participant
 from gateway.keeper.reports import RoomReport
 
 
 async def get_rooms(request: Request) -> Response:
     operator(request)
-    return answer({"rooms": [_report(r) for r in await parts_of(request).keeper.reports.rooms()]})
+    reports = await parts_of(request).keeper.reports.rooms()
+    return answer(shapes.RoomsAnswer(rooms=[_report(report) for report in reports]))
 
 
 async def get_room(request: Request) -> Response:
@@ -29,35 +30,38 @@ async def get_room(request: Request) -> Response:
     return answer(_report(report))
 
 
-def _report(report: RoomReport) -> dict[str, Any]:
-    return {
-        "roomName": report.room,
-        "sid": report.sid or None,
-        "seenAt": iso(report.seen_at),
-        "wants": [{**result_of(job), "source": job.want.source.value} for job in report.wants],
-        "claims": [_claim(c) for c in report.claims],
-        "participants": [_participant(p) for p in report.participants],
-    }
+def _report(report: RoomReport) -> shapes.RoomAnswer:
+    return shapes.RoomAnswer(
+        room_name=report.room,
+        sid=report.sid or None,
+        seen_at=iso(report.seen_at),
+        wants=[_want(job) for job in report.wants],
+        claims=[_claim(claim) for claim in report.claims],
+        participants=[_participant(participant) for participant in report.participants],
+    )
 
 
-def _claim(claim: Claim) -> dict[str, Any]:
-    return {
-        "agentName": claim.agent,
-        "jobId": claim.want_id,
-        "livekitJobId": claim.job_id,
-        "agentIdentity": claim.identity or None,
-        "stage": claim.stage.value,
-        "since": iso(claim.since),
-        "pid": claim.pid or None,
-    }
+def _want(job: Job) -> shapes.RoomWant:
+    return shapes.RoomWant(**msgspec.structs.asdict(result_of(job)), source=job.want.source.value)
 
 
-def _participant(participant: Participant) -> dict[str, Any]:
-    """Without metadata and attributes: those are the site's, and may be private."""
-    return {
-        "identity": participant.identity,
-        "agentName": participant.agent,
-        "avatar": participant.avatar,
-        "active": participant.active,
-        "joinedAt": iso(participant.joined_at),
-    }
+def _claim(claim: Claim) -> shapes.RoomClaim:
+    return shapes.RoomClaim(
+        agent_name=claim.agent,
+        job_id=claim.want_id,
+        livekit_job_id=claim.job_id,
+        agent_identity=claim.identity or None,
+        stage=claim.stage,
+        since=iso(claim.since),
+        pid=claim.pid or None,
+    )
+
+
+def _participant(participant: Participant) -> shapes.RoomParticipant:
+    return shapes.RoomParticipant(
+        identity=participant.identity,
+        agent_name=participant.agent,
+        avatar=participant.avatar,
+        active=participant.active,
+        joined_at=iso(participant.joined_at),
+    )

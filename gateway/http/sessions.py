@@ -10,10 +10,10 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from gateway.errors import InvalidRequest, UnknownSession
-from gateway.http import wire
+from gateway.http import shapes, wire
 from gateway.http.answers import answer, iso
 from gateway.http.auth import TokenCaller, may_report, may_see
-from gateway.http.jobs import result_of
+from gateway.http.jobs import asked_of, result_of
 from gateway.http.parts import parts_of
 from gateway.http.tokens import identity_of, token_of
 from gateway.keeper.model import Participant
@@ -54,9 +54,15 @@ async def post_session(request: Request) -> Response:
     if wait:
         with parts.listeners.one(job.want.id):
             job = await parts.keeper.wait(job.want.id, wait) or job
-    told = {"success": True, "sessionId": session.id, "roomName": session.id, "agentName": agent}
     token = token_of(parts, room=session.id, identity=identity, name=name)
-    return answer({**told, **token, "job": result_of(job)}, 201)
+    made = shapes.SessionMade(
+        session_id=session.id,
+        room_name=session.id,
+        agent_name=agent,
+        job=asked_of(job),
+        **msgspec.structs.asdict(token),
+    )
+    return answer(made, 201)
 
 
 async def get_session(request: Request) -> Response:
@@ -65,7 +71,7 @@ async def get_session(request: Request) -> Response:
     report = await parts_of(request).sessions.read(session_id)
     if report is None:
         raise _unknown()
-    return answer({"success": True, "session": _shown(report)})
+    return answer(shapes.SessionAnswer(session=_shown(report)))
 
 
 async def delete_session(request: Request) -> Response:
@@ -129,30 +135,30 @@ def _for_the_agent(
     return wire.metadata(told, field="metadata")
 
 
-def _shown(report: SessionReport) -> dict[str, Any]:
+def _shown(report: SessionReport) -> shapes.SessionShown:
     session, told = report.session, report.told
-    return {
-        "sessionId": session.id,
-        "roomName": session.id,
-        "state": report.state,
-        "agentName": session.agent,
-        "language": session.language or None,
-        "createdAt": iso(session.created_at),
-        "endedAt": iso(session.ended_at),
-        "reportedAt": iso(told.at),
-        "job": result_of(report.job) if report.job is not None else None,
-        "people": None if report.people is None else [_person(p) for p in report.people],
-        "agents": [_person(p) for p in report.agents],
-        "transcript": [
-            {"id": line.id or None, "role": line.role, "text": line.text, "at": iso(line.at)}
+    return shapes.SessionShown(
+        session_id=session.id,
+        room_name=session.id,
+        state=report.state,
+        agent_name=session.agent,
+        language=session.language or None,
+        created_at=iso(session.created_at),
+        ended_at=iso(session.ended_at),
+        reported_at=iso(told.at),
+        job=result_of(report.job) if report.job is not None else None,
+        people=None if report.people is None else [_somebody(p) for p in report.people],
+        agents=[_somebody(p) for p in report.agents],
+        transcript=[
+            shapes.Said(id=line.id or None, role=line.role, text=line.text, at=iso(line.at))
             for line in told.transcript
         ],
-        "questionnaire": told.questionnaire,
-    }
+        questionnaire=told.questionnaire,
+    )
 
 
-def _person(participant: Participant) -> dict[str, Any]:
-    return {"identity": participant.identity, "joinedAt": iso(participant.joined_at)}
+def _somebody(participant: Participant) -> shapes.Somebody:
+    return shapes.Somebody(identity=participant.identity, joined_at=iso(participant.joined_at))
 
 
 def _unknown() -> UnknownSession:

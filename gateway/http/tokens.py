@@ -15,7 +15,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from gateway.errors import InvalidRequest
-from gateway.http import invitations, wire
+from gateway.http import invitations, shapes, wire
 from gateway.http.answers import answer
 from gateway.http.auth import TokenCaller
 from gateway.http.parts import Parts, parts_of
@@ -61,7 +61,7 @@ async def post_token(request: Request) -> Response:
     return answer(await _minted(parts_of(request), body, caller), 201 if body.standard else 200)
 
 
-async def _minted(parts: Parts, body: wire.TokenRequest, caller: TokenCaller) -> dict[str, str]:
+async def _minted(parts: Parts, body: wire.TokenRequest, caller: TokenCaller) -> shapes.TokenAnswer:
     asked = _asked(body, parts.settings.keeper.default_agent, caller)
     ttl = parts.settings.http.token_ttl
     for agent, metadata in asked.agents.items():
@@ -92,7 +92,7 @@ def token_of(
     name: str = "",
     metadata: str = "",
     attributes: dict[str, str] | None = None,
-) -> dict[str, str]:
+) -> shapes.TokenAnswer:
     """A token to join that room, as our own clients and LiveKit's SDKs read it."""
     livekit, http = parts.settings.livekit, parts.settings.http
     token = mint(
@@ -106,14 +106,14 @@ def token_of(
         publish=http.publish,
         ttl=http.token_ttl,
     )
-    return {
-        "token": token,
-        "url": livekit.client_url,
-        "room": room,
-        "identity": identity,
-        "participant_token": token,
-        "server_url": livekit.client_url,
-    }
+    return shapes.TokenAnswer(
+        token=token,
+        url=livekit.client_url,
+        room=room,
+        identity=identity,
+        participant_token=token,
+        server_url=livekit.client_url,
+    )
 
 
 def _asked(body: wire.TokenRequest, default_agent: str, caller: TokenCaller) -> Asked:
