@@ -8,7 +8,7 @@ from starlette.middleware.cors import CORSMiddleware
 from starlette.routing import BaseRoute, Match, Mount, Route, Router
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from gateway.http import events, jobs, probes, rooms, sessions, tokens
+from gateway.http import events, jobs, openapi, probes, rooms, sessions, tokens
 from gateway.http.parts import Parts
 from gateway.http.problems import HANDLERS
 from gateway.http.request_ids import HEADER, RequestIds
@@ -28,6 +28,7 @@ ROUTES = [
     Route("/api/session/{session_id}", sessions.get_session, methods=["GET"]),
     Route("/api/session/{session_id}", sessions.delete_session, methods=["DELETE"]),
     Route("/api/session/{session_id}/report", sessions.post_report, methods=["POST"]),
+    Route("/openapi.json", openapi.get_openapi, methods=["GET"]),
     Route("/livez", probes.livez, methods=["GET"]),
     Route("/readyz", probes.readyz, methods=["GET"]),
     Route("/healthz", probes.healthz, methods=["GET"]),
