@@ -243,9 +243,13 @@ def _described(operation: Operation) -> dict[str, Any]:
         told["parameters"] = parameters
     if operation.body is not None:
         content = {"schema": _reference(operation.body), "example": dict(operation.example)}
-        told["requestBody"] = {"required": True, "content": {JSON: content}}
+        told["requestBody"] = {"required": _needs_a_body(operation.body), "content": {JSON: content}}
     told["security"] = [{name: []} for name in operation.who]
     return told
+
+
+def _needs_a_body(kind: Any) -> bool:
+    return any(field.required for field in msgspec.structs.fields(kind))
 
 
 def _id(operation: Operation) -> str:
@@ -268,7 +272,7 @@ def _query_parameter(name: str) -> dict[str, Any]:
 def _answer(status: int, kind: Any) -> dict[str, Any]:
     told: dict[str, Any] = {"description": HTTPStatus(status).phrase}
     if isinstance(kind, str):
-        told["content"] = {kind: {"schema": {"type": "string"}}}
+        told["content"] = {kind: {}}
     elif kind is not _NOTHING:
         told["content"] = {JSON: {"schema": _reference(kind)}}
     return told

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
+
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
 from starlette.middleware.cors import CORSMiddleware
+from starlette.requests import Request
+from starlette.responses import Response
 from starlette.routing import BaseRoute, Match, Mount, Route, Router
 from starlette.types import ASGIApp, Receive, Scope, Send
 
@@ -15,6 +19,18 @@ from gateway.http.request_ids import HEADER, RequestIds
 from gateway.http.timing import Timing
 from gateway.http.webhook import Webhook
 
+Handler = Callable[[Request], Awaitable[Response]]
+
+
+def _several(path: str, **handlers: Handler) -> Route:
+    """One route for several methods: a 405 tells all of them."""
+
+    async def endpoint(request: Request) -> Response:
+        return await handlers["GET" if request.method == "HEAD" else request.method](request)
+
+    return Route(path, endpoint, methods=list(handlers))
+
+
 ROUTES = [
     Route("/api/livekit/job", jobs.post_job, methods=["POST"]),
     Route("/api/livekit/job/{job_id}", jobs.get_job, methods=["GET"]),
@@ -22,11 +38,9 @@ ROUTES = [
     Route("/start", jobs.post_start, methods=["POST"]),
     Route("/api/livekit/rooms", rooms.get_rooms, methods=["GET"]),
     Route("/api/livekit/rooms/{room:path}", rooms.get_room, methods=["GET"]),
-    Route("/api/token", tokens.get_token, methods=["GET"]),
-    Route("/api/token", tokens.post_token, methods=["POST"]),
+    _several("/api/token", GET=tokens.get_token, POST=tokens.post_token),
     Route("/api/session/create", sessions.post_session, methods=["POST"]),
-    Route("/api/session/{session_id}", sessions.get_session, methods=["GET"]),
-    Route("/api/session/{session_id}", sessions.delete_session, methods=["DELETE"]),
+    _several("/api/session/{session_id}", GET=sessions.get_session, DELETE=sessions.delete_session),
     Route("/api/session/{session_id}/report", sessions.post_report, methods=["POST"]),
     Route("/openapi.json", openapi.get_openapi, methods=["GET"]),
     Route("/livez", probes.livez, methods=["GET"]),

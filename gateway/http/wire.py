@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import re
-from typing import Any, TypeVar
+from typing import Annotated, Any, Literal, TypeVar, get_args
 
 import msgspec
+from msgspec import Meta
 from starlette.requests import ClientDisconnect, Request
 
 from gateway.errors import BodyTooLarge, InvalidRequest
@@ -31,34 +32,49 @@ MAX_WAIT = 60.0
 T = TypeVar("T")
 
 
+_PLAIN = "^[^\\u0000-\\u001f\\u007f-\\u009f]*$"
+
+
+def _described(most: int, least: int = 1) -> Meta:
+    """For `/openapi.json` only: bytes are counted below, and a schema knows characters."""
+    return Meta(extra_json_schema={"minLength": least, "maxLength": most, "pattern": _PLAIN})
+
+
+Name = Annotated[str, _described(MAX_ROOM_NAME_BYTES)]
+"""Of a room, an agent, a participant: 1 to 256 bytes of UTF-8, no control characters."""
+Given = Annotated[str, _described(MAX_IDENTITY_BYTES, 0)]
+"""The same, and "" counts as not sent: some SDKs write it."""
+JobType = Literal["start_agent", "stop_agent", "restart_agent"]
+
+
 class JobPayload(msgspec.Struct, rename="camel", frozen=True):
-    agent_name: str | None = None
+    agent_name: Name | None = None
     worker_url: str | None = None
     metadata: str | dict[str, Any] | None = None
 
 
 class JobRequest(msgspec.Struct, rename="camel", frozen=True):
-    job_type: str
-    room_name: str
+    job_type: JobType
+    room_name: Name
     payload: JobPayload | None = None
 
 
 class StartRequest(msgspec.Struct, rename="camel", frozen=True):
-    room_name: str
-    agent_name: str | None = None
+    room_name: Name
+    agent_name: Name | None = None
 
 
 class SessionRequest(msgspec.Struct, rename="camel", frozen=True):
-    agent_name: str | None = None
-    identity: str | None = None
-    name: str | None = None
-    language: str | None = None
+    agent_name: Name | None = None
+    identity: Given | None = None
+    name: Given | None = None
+    language: Annotated[str, _described(MAX_LANGUAGE_BYTES, 0)] | None = None
     instructions: str | None = None
     metadata: str | dict[str, Any] | None = None
 
 
 class ReportedLine(msgspec.Struct, frozen=True):
-    role: str
+    role: Annotated[str, _described(MAX_LANGUAGE_BYTES)]
     text: str
     id: str = ""
     at: float = 0.0
@@ -72,14 +88,14 @@ class ReportRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class TokenRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Ours: the first five. LiveKit's standard endpoint format: the rest."""
 
-    identity: str | None = None
-    room: str | None = None
-    name: str | None = None
+    identity: Given | None = None
+    room: Given | None = None
+    name: Given | None = None
     metadata: str | dict[str, Any] | None = None
     attributes: dict[str, str] | None = None
-    room_name: str | None = None
-    participant_identity: str | None = None
-    participant_name: str | None = None
+    room_name: Given | None = None
+    participant_identity: Given | None = None
+    participant_name: Given | None = None
     participant_metadata: str | None = None
     participant_attributes: dict[str, str] | None = None
     room_config: dict[str, Any] | None = None
@@ -132,6 +148,8 @@ def _translated(message: str) -> InvalidRequest:
     at = _PATH.search(message)
     path = at["path"] if at else ""
     words = message[: at.start()] if at else message
+    if words.startswith("Invalid enum value"):
+        words = f"must be one of {', '.join(get_args(JobType))}"  # the only one that there is
     if named := _NAMED.search(words):
         path = f"{path}.{named['name']}".lstrip(".")
         missing = "required" in named[0]

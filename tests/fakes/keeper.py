@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field, replace
 
@@ -25,6 +26,8 @@ class FakeKeeper(Keeper):
         self.known: dict[str, Want] = {}
         self.checks = [Health(name="store", ok=True), Health(name="keeper", ok=True)]
         self.store_down = False
+        self.patience = math.inf
+        """Seconds that `wait` takes at most."""
         self._changed = anyio.Event()
         self.reports = FakeReports(self)
 
@@ -65,7 +68,7 @@ class FakeKeeper(Keeper):
         return Job(want=want, place=self.place(want)) if want else None
 
     async def wait(self, job_id: str, timeout: float) -> Job | None:
-        with anyio.move_on_after(timeout):
+        with anyio.move_on_after(min(timeout, self.patience)):
             while not (self.known[job_id].state.ended or self.known[job_id].state is State.JOINED):
                 await self._changed.wait()
         return await self.job(job_id)

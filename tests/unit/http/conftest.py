@@ -9,6 +9,7 @@ from typing import Any
 
 import httpx
 import pytest
+from starlette.types import ASGIApp
 
 from gateway.http.forward import Forwarder
 from gateway.http.listeners import Listeners
@@ -37,6 +38,7 @@ PRODUCTION = {
 class Door:
     """One front door and what stands behind it."""
 
+    app: ASGIApp
     http: httpx.AsyncClient
     keeper: FakeKeeper
     workers: FakeWorkers
@@ -80,7 +82,7 @@ async def open_door() -> AsyncIterator[OpenDoor]:
 
         def build_door(*, dev: bool = True, **env: str) -> Door:
             settings = read({**PRODUCTION, **env}, dev=dev)
-            door = _door(settings, world)
+            door = door_of(settings, world)
             doors.append(door)
             return door
 
@@ -94,7 +96,8 @@ def door(open_door: OpenDoor) -> Door:
     return open_door()
 
 
-def _door(settings: Settings, world: FakeLiveKit) -> Door:
+def door_of(settings: Settings, world: FakeLiveKit) -> Door:
+    """The front door as these settings make it; its application is `app`."""
     keeper, workers, metrics, stored = FakeKeeper(), FakeWorkers(), Metrics(), MemorySessions()
 
     async def probe() -> Health:
@@ -115,7 +118,10 @@ def _door(settings: Settings, world: FakeLiveKit) -> Door:
         draining=lambda: made.draining,
         clock=time.time,
     )
-    transport = httpx.ASGITransport(app=build(parts), raise_app_exceptions=False)
+    app = build(parts)
+    transport = httpx.ASGITransport(app=app, raise_app_exceptions=False)
     http = httpx.AsyncClient(transport=transport, base_url="http://roomkeeper.test")
-    made = Door(http=http, keeper=keeper, workers=workers, metrics=metrics, stored=stored, world=world)
+    made = Door(
+        app=app, http=http, keeper=keeper, workers=workers, metrics=metrics, stored=stored, world=world
+    )
     return made

@@ -42,8 +42,7 @@ async def test_another_address_is_not_concerned(open_door: OpenDoor) -> None:
     """One who floods is alone with it."""
     door = open_door(dev=False, ROOMKEEPER_RATE_BY_ADDRESS="1/minute", ROOMKEEPER_JOB_AUTH="open")
     assert await statuses(door, 2) == [200, 429]
-    app = door.http._transport.app  # type: ignore[attr-defined]
-    elsewhere = httpx.ASGITransport(app=app, client=("203.0.113.9", 1))
+    elsewhere = httpx.ASGITransport(app=door.app, client=("203.0.113.9", 1))
     async with httpx.AsyncClient(transport=elsewhere, base_url="http://x") as http:
         body = {"jobType": "start_agent", "roomName": "room-1"}
         assert (await http.post("/api/livekit/job", json=body)).status_code == 200
