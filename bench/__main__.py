@@ -9,10 +9,22 @@ import time
 import warnings
 from types import ModuleType
 
-from bench import answers, burst, recovery, report, scale, session, simulate_fleet, time_to_agent, webhook
+from bench import (
+    answers,
+    burst,
+    recovery,
+    report,
+    scale,
+    session,
+    simulate_fleet,
+    slow,
+    time_to_agent,
+    webhook,
+)
 
 BENCHES: dict[str, ModuleType] = {
-    b.NAME: b for b in (answers, session, webhook, time_to_agent, burst, recovery, scale, simulate_fleet)
+    b.NAME: b
+    for b in (answers, session, slow, webhook, time_to_agent, burst, recovery, scale, simulate_fleet)
 }
 
 

@@ -16,11 +16,11 @@ from livekit import api
 from livekit.api import ServerError
 from livekit.protocol.room import PerformRpcResponse
 
+from bench.figures import percentile
 from bench.report import Row
 from gateway.livekit import ghosts
 from tests.contract.livekit_worlds import World, real_world
 from tests.livekit_server import LiveKitServer
-from tests.processes.outcome import percentile
 
 NAME = "answers"
 N = 10_000
