@@ -177,8 +177,9 @@ def _address(request: Request) -> str:
 
 def _token(request: Request) -> str:
     header = request.headers.get("authorization", "")
-    if not header and request.scope["route"].path in TOKEN_IN_QUERY:
-        header = f"Bearer {request.query_params.get('access_token', '')}".removesuffix("Bearer ")
+    in_query = request.query_params.get("access_token", "")
+    if not header and in_query and request.scope["route"].path in TOKEN_IN_QUERY:
+        return in_query
     if not header:
         raise Unauthorized("A token is needed: Authorization: Bearer <token>.")
     if header[: len(_SCHEME)].lower() != _SCHEME:

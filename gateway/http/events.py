@@ -32,15 +32,15 @@ async def get_events(request: Request) -> Response:
     known = request.headers.get("last-event-id", "")
     if job.want.state.ended and known == event_of(job).id:
         return Response(status_code=204)
-    with parts.listeners.one(job.want.id):
+    with parts.listeners.one(job.want.room):
         pass  # refuse before the stream begins, when nothing can be refused any more
-    return EventSourceResponse(_events(parts, job.want.id, known), ping=PING, send_timeout=SEND_WITHIN)
+    return EventSourceResponse(_events(parts, job, known), ping=PING, send_timeout=SEND_WITHIN)
 
 
-async def _events(parts: Parts, job_id: str, known: str) -> AsyncIterator[ServerSentEvent]:
-    with parts.listeners.one(job_id):
-        async for job in parts.keeper.follow(job_id):
-            event = event_of(job)
+async def _events(parts: Parts, job: Job, known: str) -> AsyncIterator[ServerSentEvent]:
+    with parts.listeners.one(job.want.room):
+        async for now in parts.keeper.follow(job.want.id):
+            event = event_of(now)
             if event.id != known:
                 known = ""
                 yield event

@@ -29,16 +29,19 @@ async def post_job(request: Request) -> Response:
     if body.job_type == "stop_agent":
         stopped = await parts.keeper.stop_agent(ask.room, ask.agent)
         return answer(shapes.JobAnswer(result=asked_of(stopped) if stopped else _nothing_to_stop(ask)))
-    if body.payload is not None and body.payload.worker_url and body.job_type == "start_agent":
-        await _ask_worker(parts, body.payload.worker_url, ask)
-    begin = parts.keeper.start_agent if body.job_type == "start_agent" else parts.keeper.restart_agent
-    return answer(shapes.JobAnswer(result=await _waited(parts, await begin(ask), wait)))
+    with parts.listeners.one(ask.room, if_any=wait > 0):  # before anything is done that could not be told
+        if body.payload is not None and body.payload.worker_url and body.job_type == "start_agent":
+            await _ask_worker(parts, body.payload.worker_url, ask)
+        begin = parts.keeper.start_agent if body.job_type == "start_agent" else parts.keeper.restart_agent
+        return answer(shapes.JobAnswer(result=await _waited(parts, await begin(ask), wait)))
 
 
 async def get_job(request: Request) -> Response:
     wait = wire.seconds(request.query_params.get("wait"), field="wait")
     job = await job_asked_for(request)
-    return answer(shapes.JobAnswer(result=await _waited(parts_of(request), job, wait)))
+    parts = parts_of(request)
+    with parts.listeners.one(job.want.room, if_any=wait > 0):
+        return answer(shapes.JobAnswer(result=await _waited(parts, job, wait)))
 
 
 async def job_asked_for(request: Request) -> Job:
@@ -105,8 +108,7 @@ def _check_worker_url(url: str | None, parts: Parts, request: Request) -> None:
 async def _waited(parts: Parts, job: Job, wait: float) -> shapes.AskedJob:
     if not wait:
         return asked_of(job)
-    with parts.listeners.one(job.want.id):
-        now = await parts.keeper.wait(job.want.id, wait)
+    now = await parts.keeper.wait(job.want.id, wait)
     return msgspec.structs.replace(asked_of(now or job), deduplicated=job.deduplicated)
 
 

@@ -10,8 +10,8 @@ from gateway.errors import TooManyRequests
 
 MOST = 2000
 """In this process."""
-MOST_OF_ONE = 20
-"""For one job: a page has one, and one more while it reconnects; several people may be in the room."""
+MOST_IN_ONE = 20
+"""For one room: a page has one, and one more while it reconnects; several people may be there."""
 COME_BACK_AFTER = 2.0
 
 
@@ -21,18 +21,21 @@ class Listeners:
         self._all = 0
 
     @contextmanager
-    def one(self, job_id: str) -> Iterator[None]:
-        """For as long as somebody waits. Raises TooManyRequests."""
-        if self._all >= MOST or self._of[job_id] >= MOST_OF_ONE:
+    def one(self, room: str, *, if_any: bool = True) -> Iterator[None]:
+        """For as long as somebody waits; not `if_any`: nobody does. Raises TooManyRequests."""
+        if not if_any:
+            yield
+            return
+        if self._all >= MOST or self._of[room] >= MOST_IN_ONE:
             raise TooManyRequests(
                 "Too many wait here at once: ask without waiting, or later.", retry_after=COME_BACK_AFTER
             )
         self._all += 1
-        self._of[job_id] += 1
+        self._of[room] += 1
         try:
             yield
         finally:
             self._all -= 1
-            self._of[job_id] -= 1
-            if not self._of[job_id]:
-                del self._of[job_id]
+            self._of[room] -= 1
+            if not self._of[room]:
+                del self._of[room]

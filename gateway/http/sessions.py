@@ -41,18 +41,18 @@ async def post_session(request: Request) -> Response:
     language = _text(body.language, "language", wire.MAX_LANGUAGE_BYTES)
     instructions = _text(body.instructions, "instructions", wire.MAX_INSTRUCTIONS_BYTES, lines=True)
     session_id = parts.sessions.fresh_id()
-    session, job = await parts.sessions.create(
-        session_id,
-        agent=agent,
-        identity=identity,
-        name=name,
-        language=language,
-        instructions=instructions,
-        metadata=_for_the_agent(request, session_id, body, language, instructions),
-        joins_until=parts.keeper.now() + parts.settings.http.token_ttl,
-    )
-    if wait:
-        with parts.listeners.one(job.want.id):
+    with parts.listeners.one(session_id, if_any=wait > 0):  # before anything is done that could not be told
+        session, job = await parts.sessions.create(
+            session_id,
+            agent=agent,
+            identity=identity,
+            name=name,
+            language=language,
+            instructions=instructions,
+            metadata=_for_the_agent(request, session_id, body, language, instructions),
+            joins_until=parts.keeper.now() + parts.settings.http.token_ttl,
+        )
+        if wait:
             job = await parts.keeper.wait(job.want.id, wait) or job
     token = token_of(parts, room=session.id, identity=identity, name=name)
     made = shapes.SessionMade(

@@ -110,7 +110,7 @@ async def test_a_job_that_nobody_knows_has_no_events(door: Door) -> None:
 
 async def test_no_more_may_wait_than_there_is_room_for(door: Door, monkeypatch: pytest.MonkeyPatch) -> None:
     """429 and when to come back; a place that is left is free again."""
-    monkeypatch.setattr(listeners, "MOST_OF_ONE", 1)
+    monkeypatch.setattr(listeners, "MOST_IN_ONE", 1)
     await door.ask()
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(streamed, door, "job_1")
@@ -122,7 +122,16 @@ async def test_no_more_may_wait_than_there_is_room_for(door: Door, monkeypatch: 
     assert (await door.http.get("/api/livekit/job/job_1?wait=1")).status_code == 200
 
 
-def test_places_are_counted_by_job_and_in_all(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_who_may_not_wait_gets_nothing_begun(door: Door, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An answer that says no must not have made a want, or a session."""
+    monkeypatch.setattr(listeners, "MOST", 0)
+    assert (await door.ask(params={"wait": "1"})).status_code == 429
+    assert (await door.http.post("/api/session/create?wait=1", json={})).status_code == 429
+    assert door.keeper.asks == []
+    assert (await door.ask()).status_code == 200
+
+
+def test_places_are_counted_by_room_and_in_all(monkeypatch: pytest.MonkeyPatch) -> None:
     """One page that goes mad leaves room for the others."""
     monkeypatch.setattr(listeners, "MOST", 2)
     waiting = Listeners()
