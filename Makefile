@@ -84,7 +84,7 @@ crash-points: $(INSTALLED) ## kill -9 of the gateway before and after every call
 live-full: $(INSTALLED) ## The live tier with every try that the promises name (long)
 	@ROOMKEEPER_LIVE=full $(BIN)/python -m tests.tiers live
 
-bench: $(INSTALLED) ## make bench NAME=webhook | time_to_agent | burst | recovery | scale | simulate_fleet | answers | session | slow
+bench: $(INSTALLED) ## make bench NAME=webhook | time_to_agent | burst | recovery | scale | simulate_fleet | answers | session | slow | hostile
 	@$(BIN)/python -m bench $(NAME)
 
 plot: $(INSTALLED) ## docs/scale.svg, from what `make bench NAME=scale` wrote

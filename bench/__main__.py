@@ -12,6 +12,7 @@ from types import ModuleType
 from bench import (
     answers,
     burst,
+    hostile,
     recovery,
     report,
     scale,
@@ -24,7 +25,7 @@ from bench import (
 
 BENCHES: dict[str, ModuleType] = {
     b.NAME: b
-    for b in (answers, session, slow, webhook, time_to_agent, burst, recovery, scale, simulate_fleet)
+    for b in (answers, hostile, session, slow, webhook, time_to_agent, burst, recovery, scale, simulate_fleet)
 }
 
 

@@ -43,9 +43,12 @@ class InvalidRequest(RequestError):  # noqa: N818
 
 
 class BodyTooLarge(RequestError):  # noqa: N818
-    """The body is larger than any request needs."""
+    """The body is larger than any request needs: than `limit` bytes."""
 
     status = 413
+
+    def __init__(self, limit: int) -> None:
+        super().__init__(f"The body is larger than {limit} bytes.")
 
 
 class Unauthorized(RequestError):  # noqa: N818

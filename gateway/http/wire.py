@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 from typing import Annotated, Any, Literal, TypeVar, get_args
 
 import msgspec
@@ -111,16 +112,15 @@ _OURS = ("identity", "room", "name", "metadata", "attributes")
 
 async def read_body(request: Request, limit: int = MAX_BODY_BYTES) -> bytes:
     """The whole body. Raises BodyTooLarge when more than `limit` bytes are announced, or have come."""
-    too_large = BodyTooLarge(f"The body is larger than {limit} bytes.")
     declared = request.headers.get("content-length", "")
     if declared.isdecimal() and int(declared) > limit:
-        raise too_large
+        raise BodyTooLarge(limit)
     body = bytearray()
     try:
         async for chunk in request.stream():
             body += chunk
             if len(body) > limit:
-                raise too_large
+                raise BodyTooLarge(limit)
     except ClientDisconnect:
         raise InvalidRequest("The client hung up before its body was here.") from None
     return bytes(body)
@@ -164,7 +164,14 @@ def text(value: str, *, field: str, most: int, least: int = 1) -> str:
         raise InvalidRequest(f"{field}: must have {least} to {most} bytes in UTF-8, not {size}.", field=field)
     if any(c < " " or "\x7f" <= c < "\xa0" for c in value):
         raise InvalidRequest(f"{field}: must have no control characters.", field=field)
+    if size and not _can_be_seen(value):
+        raise InvalidRequest(f"{field}: must have something that can be seen.", field=field)
     return value
+
+
+def _can_be_seen(value: str) -> bool:
+    """Not of spaces and zero-width characters alone: nobody could tell such names apart."""
+    return any(unicodedata.category(c)[0] not in "CZ" for c in value)
 
 
 def room_name(value: str, *, field: str) -> str:
