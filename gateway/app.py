@@ -98,6 +98,8 @@ async def _run(settings: Settings, listener: socket.socket, own_livekit: bool) -
             gc.collect()
             gc.freeze()  # what the imports left stays: it need not be looked through again and again
             front.open(build(_parts(settings, keeper, sessions, pool, livekit, rates, metrics, signals)))
+            for door in settings.open_doors:
+                log.warning("open_door", what=door, often=settings.rates.by_address or "any")
             sys.stdout.write(banner(settings, own_livekit=own_livekit, agent=pool.agent))
             sys.stdout.flush()
             await signals.end.wait()

@@ -251,6 +251,17 @@ class Settings:
         named = (agent for _, agent in self.keeper.room_patterns if agent)
         return self.http.agents or (self.keeper.default_agent, *named)
 
+    @property
+    def open_doors(self) -> list[str]:
+        """What whoever reaches the port may do without a token, in words; in `dev` that is as it should be."""
+        doors = []
+        if not self.dev and self.http.job_auth == "open":
+            doors.append("ROOMKEEPER_JOB_AUTH=open: everybody may bring agents into any room, and stop them")
+        if not self.dev and self.http.open_tokens:
+            rooms = "any room" if self.http.custom_rooms else "fresh rooms"
+            doors.append(f"ROOMKEEPER_OPEN_TOKENS: everybody gets tokens for {rooms}")
+        return doors
+
 
 class _Reader:
     """Reads variables one by one and collects what is wrong with them."""

@@ -253,3 +253,11 @@ def test_what_cannot_work_is_refused_without_showing_a_secret(env: dict[str, str
     found = "; ".join(faults({**PRODUCTION, **env}, dev=False))
     assert any(name in found for name in env)
     assert "hunter2" not in found
+
+
+def test_open_doors_are_named_in_production_alone() -> None:
+    """They are said at the start: somebody may have opened one for a minute, and forgotten it."""
+    opened = {"ROOMKEEPER_JOB_AUTH": "open", "ROOMKEEPER_OPEN_TOKENS": "1"}
+    assert len(read({**PRODUCTION, **opened}, dev=False).open_doors) == 2
+    assert read(PRODUCTION, dev=False).open_doors == []
+    assert read(opened, dev=True).open_doors == []
