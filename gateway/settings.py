@@ -253,7 +253,7 @@ class Settings:
 
     @property
     def open_doors(self) -> list[str]:
-        """What whoever reaches the port may do without a token, in words; nothing in `dev`, where all is open."""
+        """What whoever reaches the port may do without a token; nothing in `dev`, where all is open."""
         doors = []
         if not self.dev and self.http.job_auth == "open":
             doors.append("ROOMKEEPER_JOB_AUTH=open: everybody may bring agents into any room, and stop them")
