@@ -188,9 +188,9 @@ async def test_a_listed_name_that_leads_to_an_inner_address_is_not_asked(
 ) -> None:
     """Whoever has the name server has not the machine."""
     port = worker.url.rpartition(":")[2]
-    forwarder = Forwarder([f"http://worker.example.com:{port}"], Metrics())
+    forwarder = Forwarder([f"http://agents.example.com:{port}"], Metrics())
     await resolve_to(monkeypatch, address)
-    assert not await forwarder.start(f"http://worker.example.com:{port}", "room-1", "clerk")
+    assert not await forwarder.start(f"http://agents.example.com:{port}", "room-1", "clerk")
     assert worker.asked == []
 
 
@@ -199,9 +199,9 @@ async def test_a_name_is_resolved_once_and_the_connection_goes_there(
 ) -> None:
     """Rebinding: the first answer is looked at, and a second one never asked for."""
     port = worker.url.rpartition(":")[2]
-    forwarder = Forwarder([f"http://worker.example.com:{port}"], Metrics())
+    forwarder = Forwarder([f"http://agents.example.com:{port}"], Metrics())
     monkeypatch.setattr(forward, "ANSWER_WITHIN", 0.3)
     asked = await resolve_to(monkeypatch, "192.0.2.1", "127.0.0.1")
-    assert not await forwarder.start(f"http://worker.example.com:{port}", "room-1", "clerk")
-    assert asked == ["worker.example.com"]
+    assert not await forwarder.start(f"http://agents.example.com:{port}", "room-1", "clerk")
+    assert asked == ["agents.example.com"]
     assert worker.asked == []
