@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
 
 from livekit import api
 
@@ -30,9 +31,9 @@ async def run(n: int = N) -> tuple[Sequence[Row], Sequence[str]]:
     async with contextlib.AsyncExitStack() as stack:
         our_side = await stack.enter_async_context(ours(slots=SLOTS))
         stock_side = await stack.enter_async_context(stock())
-        variants: dict[str, tuple[Side, Come]] = {"stock": (stock_side, lambda: _with_dispatch(stock_side))}
+        variants: dict[str, tuple[Side, Come]] = {"stock": (stock_side, partial(_with_dispatch, stock_side))}
         for name, early in EARLY.items():
-            variants[name] = (our_side, lambda early=early: _with_session(our_side, early))  # type: ignore[misc]
+            variants[name] = (our_side, partial(_with_session, our_side, early))
         tallies = {name: Tally() for name in variants}
         for side, come in variants.values():
             await _one(side, come, Tally())  # the first call of each is not counted

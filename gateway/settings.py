@@ -5,18 +5,34 @@ Names are LiveKit's own where they exist, `ROOMKEEPER_*` for the rest. Durations
 
 from __future__ import annotations
 
-import base64
-import fnmatch
-import ipaddress
 import os
 import re
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Literal, TypeVar
+from typing import Literal
 from urllib.parse import urlsplit
 
 from gateway.errors import SettingsError
+from gateway.variables import (
+    Reader,
+    http_url,
+    key_pairs,
+    name,
+    network,
+    number,
+    one_of,
+    pattern,
+    plain,
+    rate,
+    secret,
+    several,
+    source,
+    switch,
+    url,
+    webhook_secret,
+    whole,
+)
 
 DEV_KEY = "devkey"
 DEV_SECRET = "secret"  # noqa: S105  (LiveKit's public dev pair)
@@ -24,17 +40,6 @@ DEFAULT_AGENT = "my-telephony-agent"
 
 JobAuth = Literal["room-token", "operator", "open"]
 ForeignReplace = Literal["unclean", "never"]
-
-PUBLISH_SOURCES = ("camera", "microphone", "screen_share", "screen_share_audio")
-"""LiveKit's track sources."""
-MIN_SECRET_BYTES = 32
-"""RFC 7518, 3.2: as long as the hash."""
-MAX_AGENT_NAME_BYTES = 256
-"""As many as a request may give an agent's name."""
-
-T = TypeVar("T")
-
-_UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -263,81 +268,8 @@ class Settings:
         return doors
 
 
-class _Reader:
-    """Reads variables one by one and collects what is wrong with them."""
-
-    def __init__(self, env: Mapping[str, str]) -> None:
-        self._env = env
-        self.faults: list[str] = []
-
-    def get(self, names: str, parse: Callable[[str], T], default: T) -> T:
-        """The first of the space-separated `names` that is set and not blank, parsed; else the default."""
-        for name in names.split():
-            text = self._env.get(name, "").strip()
-            if not text:
-                continue
-            try:
-                return parse(text)
-            except ValueError as fault:
-                self.faults.append(f"{name}: {fault}")
-                return default
-        return default
-
-
-def _url(text: str) -> str:
-    return _address(text, {"ws", "wss", "http", "https"}, "must be a ws://, wss://, http:// or https:// URL")
-
-
-def _address(text: str, schemes: Collection[str], what: str) -> str:
-    """The text never appears in a fault, nor anything secret in it afterwards: URLs are told and logged."""
-    try:
-        parts = urlsplit(text)
-        # A port that is none is a ValueError when it is read.
-        fits = parts.scheme in schemes and bool(parts.hostname) and parts.port != 0
-    except ValueError:
-        fits = False
-    if not fits or _UNPRINTABLE.search(text) or " " in text:
-        raise ValueError(what)
-    if "@" in parts.netloc:
-        raise ValueError(f"{what}, without a user or a password")
-    return text.rstrip("/")
-
-
-def _name(text: str) -> str:
-    """An agent's name, as requests may give it."""
-    if _UNPRINTABLE.search(text) or len(text.encode()) > MAX_AGENT_NAME_BYTES:
-        raise ValueError(f"must be at most {MAX_AGENT_NAME_BYTES} bytes, without control characters")
-    return text
-
-
-def _plain(text: str) -> str:
-    if _UNPRINTABLE.search(text):
-        raise ValueError("must have no control characters")
-    return text
-
-
-def _secret(text: str) -> str:
-    """The text never appears in a fault."""
-    if len(text.encode()) < MIN_SECRET_BYTES:
-        raise ValueError(f"must have at least {MIN_SECRET_BYTES} bytes, or it can be guessed")
-    return _plain(text)
-
-
-def _webhook_secret(text: str) -> str:
-    """The text never appears in a fault."""
-    try:
-        length = len(base64.b64decode(text.removeprefix("whsec_"), validate=True))
-    except ValueError:
-        length = 0
-    if not text.startswith("whsec_") or not 24 <= length <= 64:
-        raise ValueError("must be whsec_ and 24 to 64 bytes in base64: echo whsec_$(openssl rand -base64 32)")
-    return text
-
-
-def _source(text: str) -> str:
-    if text not in PUBLISH_SOURCES:
-        raise ValueError(f"must be of {', '.join(PUBLISH_SOURCES)}, not {text!r}")
-    return text
+_JOB_AUTH: Callable[[str], JobAuth] = one_of("room-token", "operator", "open")
+_FOREIGN_REPLACE: Callable[[str], ForeignReplace] = one_of("unclean", "never")
 
 
 def _store(text: str) -> StoreSettings:
@@ -360,101 +292,6 @@ def _store(text: str) -> StoreSettings:
     return StoreSettings(url=text)
 
 
-def _http_url(text: str) -> str:
-    return _address(text, {"http", "https"}, "must be http:// or https:// URLs")
-
-
-def _key_pairs(text: str) -> tuple[tuple[str, str], ...]:
-    """The text never appears in a fault."""
-    pairs = []
-    for line in re.split(r"[,\n]", text):
-        key, colon, secret = (part.strip() for part in line.partition(":"))
-        if not (key or colon or secret):
-            continue
-        if not key or not secret or _UNPRINTABLE.search(key + secret) or " " in key + secret:
-            raise ValueError("must be `key: secret` pairs, one a line or comma separated")
-        pairs.append((key, secret))
-    return tuple(pairs)
-
-
-def _network(text: str) -> str:
-    if text != "*":
-        try:
-            ipaddress.ip_network(text)
-        except ValueError:
-            raise ValueError(f"must be addresses, networks as 10.0.0.0/8, or *, not {text!r}") from None
-    return text
-
-
-def _rate(text: str) -> str:
-    """As the library `limits` writes rates; "" for any."""
-    if text == "any":
-        return ""
-    if not re.fullmatch(r"[1-9]\d{0,8}/(second|minute|hour)", text):
-        raise ValueError(f"must be as 600/minute or 10/second, or any, not {text!r}")
-    return text
-
-
-def _number(low: float, high: float) -> Callable[[str], float]:
-    def parse(text: str) -> float:
-        try:
-            value = float(text)
-        except ValueError:
-            raise ValueError(f"must be a number of seconds, not {text!r}") from None
-        if not low <= value <= high:  # also refuses nan
-            raise ValueError(f"must be between {low:g} and {high:g} seconds, not {text}")
-        return value
-
-    return parse
-
-
-def _whole(low: int, high: int) -> Callable[[str], int]:
-    def parse(text: str) -> int:
-        if not re.fullmatch(r"\d{1,9}", text) or not low <= int(text) <= high:
-            raise ValueError(f"must be a whole number from {low} to {high}, not {text!r}")
-        return int(text)
-
-    return parse
-
-
-def _switch(text: str) -> bool:
-    match text.lower():
-        case "1" | "true" | "yes" | "on":
-            return True
-        case "0" | "false" | "no" | "off":
-            return False
-    raise ValueError(f"must be 1 or 0, not {text!r}")
-
-
-def _one_of(*choices: T) -> Callable[[str], T]:
-    def parse(text: str) -> T:
-        for choice in choices:
-            if choice == text.lower():
-                return choice
-        raise ValueError(f"must be one of {', '.join(map(str, choices))}, not {text!r}")
-
-    return parse
-
-
-_JOB_AUTH: Callable[[str], JobAuth] = _one_of("room-token", "operator", "open")
-_FOREIGN_REPLACE: Callable[[str], ForeignReplace] = _one_of("unclean", "never")
-
-
-def _list(item: Callable[[str], T]) -> Callable[[str], tuple[T, ...]]:
-    def parse(text: str) -> tuple[T, ...]:
-        return tuple(item(part.strip()) for part in text.split(",") if part.strip())
-
-    return parse
-
-
-def _pattern(text: str) -> tuple[str, str]:
-    pattern, _, agent = text.partition("=")
-    if not pattern.strip():
-        raise ValueError(f"{text!r} has no room pattern; write pattern or pattern=agent")
-    re.compile(fnmatch.translate(pattern))
-    return pattern.strip(), _name(agent.strip())
-
-
 def read(env: Mapping[str, str], *, dev: bool, **overrides: object) -> Settings:
     """Read all settings from `env`.
 
@@ -463,71 +300,71 @@ def read(env: Mapping[str, str], *, dev: bool, **overrides: object) -> Settings:
     Raises:
         SettingsError: naming every variable that cannot be used.
     """
-    reader = _Reader({**env, **_as_variables(overrides)})
+    reader = Reader({**env, **_as_variables(overrides)})
     get = reader.get
     settings = Settings(
         dev=dev,
         livekit=LiveKitSettings(
-            url=get("LIVEKIT_URL", _url, LiveKitSettings.url if dev else ""),
-            api_key=get("LIVEKIT_API_KEY", _plain, DEV_KEY if dev else ""),
-            api_secret=get("LIVEKIT_API_SECRET", _plain, DEV_SECRET if dev else ""),
-            more_keys=get("LIVEKIT_KEYS", _key_pairs, ()),
-            public_url=get("ROOMKEEPER_LIVEKIT_PUBLIC_URL", _url, ""),
-            call_timeout=get("ROOMKEEPER_LIVEKIT_TIMEOUT", _number(1, 60), 8.0),
+            url=get("LIVEKIT_URL", url, LiveKitSettings.url if dev else ""),
+            api_key=get("LIVEKIT_API_KEY", plain, DEV_KEY if dev else ""),
+            api_secret=get("LIVEKIT_API_SECRET", plain, DEV_SECRET if dev else ""),
+            more_keys=get("LIVEKIT_KEYS", key_pairs, ()),
+            public_url=get("ROOMKEEPER_LIVEKIT_PUBLIC_URL", url, ""),
+            call_timeout=get("ROOMKEEPER_LIVEKIT_TIMEOUT", number(1, 60), 8.0),
         ),
         http=HttpSettings(
             host=get("ROOMKEEPER_HOST", str, "127.0.0.1" if dev else "0.0.0.0"),  # noqa: S104
-            port=get("ROOMKEEPER_PORT PORT", _whole(0, 65535), 8080),
-            cors_origins=get("ROOMKEEPER_CORS_ORIGINS", _list(str), ("*",) if dev else ()),
-            open_tokens=get("ROOMKEEPER_OPEN_TOKENS", _switch, dev),
-            forward_to=get("ROOMKEEPER_FORWARD_TO", _list(_http_url), ()),
-            custom_rooms=get("ROOMKEEPER_CUSTOM_ROOMS", _switch, dev),
-            publish=get("ROOMKEEPER_PUBLISH", _list(_source), ()),
-            worker_urls=get("AGENT_WORKER_URL", _list(_http_url), ()),
+            port=get("ROOMKEEPER_PORT PORT", whole(0, 65535), 8080),
+            cors_origins=get("ROOMKEEPER_CORS_ORIGINS", several(str), ("*",) if dev else ()),
+            open_tokens=get("ROOMKEEPER_OPEN_TOKENS", switch, dev),
+            forward_to=get("ROOMKEEPER_FORWARD_TO", several(http_url), ()),
+            custom_rooms=get("ROOMKEEPER_CUSTOM_ROOMS", switch, dev),
+            publish=get("ROOMKEEPER_PUBLISH", several(source), ()),
+            worker_urls=get("AGENT_WORKER_URL", several(http_url), ()),
             job_auth=get("ROOMKEEPER_JOB_AUTH", _JOB_AUTH, "open" if dev else "room-token"),
-            trusted_proxies=get("ROOMKEEPER_TRUSTED_PROXIES", _list(_network), ()),
-            agents=get("ROOMKEEPER_AGENTS", _list(_name), ("*",) if dev else ()),
-            public_url=get("ROOMKEEPER_PUBLIC_URL", _http_url, ""),
-            session_retention=get("ROOMKEEPER_SESSION_RETENTION", _number(60, 315_360_000), 604_800.0),
-            token_ttl=get("ROOMKEEPER_TOKEN_TTL", _number(10, 86400), 3600.0),
+            trusted_proxies=get("ROOMKEEPER_TRUSTED_PROXIES", several(network), ()),
+            agents=get("ROOMKEEPER_AGENTS", several(name), ("*",) if dev else ()),
+            public_url=get("ROOMKEEPER_PUBLIC_URL", http_url, ""),
+            session_retention=get("ROOMKEEPER_SESSION_RETENTION", number(60, 315_360_000), 604_800.0),
+            token_ttl=get("ROOMKEEPER_TOKEN_TTL", number(10, 86400), 3600.0),
         ),
         callback=CallbackSettings(
-            url=get("ROOMKEEPER_CALLBACK_URL", _http_url, ""),
-            secret=get("ROOMKEEPER_CALLBACK_SECRET", _webhook_secret, ""),
+            url=get("ROOMKEEPER_CALLBACK_URL", http_url, ""),
+            secret=get("ROOMKEEPER_CALLBACK_SECRET", webhook_secret, ""),
         ),
         site=SiteSettings(
-            secret=get("ROOMKEEPER_SITE_SECRET", _secret, ""),
-            jwks_url=get("ROOMKEEPER_SITE_JWKS", _http_url, ""),
-            issuer=get("ROOMKEEPER_SITE_ISSUER", _plain, ""),
-            audience=get("ROOMKEEPER_SITE_AUDIENCE", _plain, ""),
-            identity_claim=get("ROOMKEEPER_SITE_IDENTITY_CLAIM", _plain, SiteSettings.identity_claim),
-            rooms_claim=get("ROOMKEEPER_SITE_ROOMS_CLAIM", _plain, SiteSettings.rooms_claim),
+            secret=get("ROOMKEEPER_SITE_SECRET", secret, ""),
+            jwks_url=get("ROOMKEEPER_SITE_JWKS", http_url, ""),
+            issuer=get("ROOMKEEPER_SITE_ISSUER", plain, ""),
+            audience=get("ROOMKEEPER_SITE_AUDIENCE", plain, ""),
+            identity_claim=get("ROOMKEEPER_SITE_IDENTITY_CLAIM", plain, SiteSettings.identity_claim),
+            rooms_claim=get("ROOMKEEPER_SITE_ROOMS_CLAIM", plain, SiteSettings.rooms_claim),
         ),
         rates=RateSettings(
-            by_address=get("ROOMKEEPER_RATE_BY_ADDRESS", _rate, "" if dev else "600/minute"),
-            by_caller=get("ROOMKEEPER_RATE_BY_CALLER", _rate, "" if dev else "60/minute"),
+            by_address=get("ROOMKEEPER_RATE_BY_ADDRESS", rate, "" if dev else "600/minute"),
+            by_caller=get("ROOMKEEPER_RATE_BY_CALLER", rate, "" if dev else "60/minute"),
         ),
         keeper=KeeperSettings(
-            default_agent=get("LIVEKIT_AGENT_NAME", _name, DEFAULT_AGENT),
-            room_patterns=get("ROOMKEEPER_ROOMS", _list(_pattern), ()),
-            connect_timeout=get("ROOMKEEPER_CONNECT_TIMEOUT", _number(1, 600), 15.0),
+            default_agent=get("LIVEKIT_AGENT_NAME", name, DEFAULT_AGENT),
+            room_patterns=get("ROOMKEEPER_ROOMS", several(pattern), ()),
+            connect_timeout=get("ROOMKEEPER_CONNECT_TIMEOUT", number(1, 600), 15.0),
             foreign_replace=get("ROOMKEEPER_FOREIGN_REPLACE", _FOREIGN_REPLACE, "unclean"),
-            redispatch_grace=get("ROOMKEEPER_REDISPATCH_GRACE", _number(0, 600), 0.0),
-            give_up_after=get("ROOMKEEPER_GIVE_UP_AFTER", _number(1, 86400), 300.0),
-            empty_timeout=get("ROOMKEEPER_EMPTY_TIMEOUT", _number(1, 86400), 60.0),
-            resync_interval=get("ROOMKEEPER_RESYNC", _number(0.1, 3600), 10.0),
+            redispatch_grace=get("ROOMKEEPER_REDISPATCH_GRACE", number(0, 600), 0.0),
+            give_up_after=get("ROOMKEEPER_GIVE_UP_AFTER", number(1, 86400), 300.0),
+            empty_timeout=get("ROOMKEEPER_EMPTY_TIMEOUT", number(1, 86400), 60.0),
+            resync_interval=get("ROOMKEEPER_RESYNC", number(0.1, 3600), 10.0),
         ),
         pool=PoolSettings(
             target=get("ROOMKEEPER_AGENT", str, PoolSettings.target),
-            slots=get("ROOMKEEPER_SLOTS", _whole(1, 1000), PoolSettings.slots),
-            drain_timeout=get("ROOMKEEPER_DRAIN_TIMEOUT", _number(0, 86400), 0.0 if dev else 3600.0),
+            slots=get("ROOMKEEPER_SLOTS", whole(1, 1000), PoolSettings.slots),
+            drain_timeout=get("ROOMKEEPER_DRAIN_TIMEOUT", number(0, 86400), 0.0 if dev else 3600.0),
         ),
         store=replace(
             get("ROOMKEEPER_STORE", _store, StoreSettings()),
-            full_sync=get("ROOMKEEPER_STORE_SYNC", _one_of("normal", "full"), "normal") == "full",
+            full_sync=get("ROOMKEEPER_STORE_SYNC", one_of("normal", "full"), "normal") == "full",
         ),
-        log_level=get("ROOMKEEPER_LOG_LEVEL", _one_of("debug", "info", "warning", "error"), "info"),
-        log_json=get("ROOMKEEPER_LOG", _one_of("json", "console"), "console" if dev else "json") == "json",
+        log_level=get("ROOMKEEPER_LOG_LEVEL", one_of("debug", "info", "warning", "error"), "info"),
+        log_json=get("ROOMKEEPER_LOG", one_of("json", "console"), "console" if dev else "json") == "json",
     )
     faults = [*reader.faults, *_contradictions(settings), *([] if dev else _unfit_for_production(settings))]
     if faults:

@@ -12,7 +12,7 @@ from starlette.requests import ClientDisconnect, Request
 
 from gateway.errors import BodyTooLarge, InvalidRequest
 from gateway.keeper.model import MAX_ROOM_NAME_BYTES
-from gateway.settings import MAX_AGENT_NAME_BYTES
+from gateway.variables import MAX_AGENT_NAME_BYTES
 
 MAX_BODY_BYTES = 1024 * 1024
 MAX_IDENTITY_BYTES = 256
