@@ -39,7 +39,6 @@ class Event:
     id: str
     """The same at each try."""
     body: bytes
-    at: datetime
 
 
 class Callbacks:
@@ -112,10 +111,9 @@ def _crashes(want: Want) -> int:
 
 
 def _event(kind: str, want: Want) -> Event:
-    now = datetime.now(UTC)
     body = {
         "type": kind,
-        "timestamp": now.isoformat(timespec="milliseconds").replace("+00:00", "Z"),
+        "timestamp": datetime.now(UTC).isoformat(timespec="milliseconds"),
         "data": {
             "jobId": want.id,
             "roomName": want.room,
@@ -127,4 +125,4 @@ def _event(kind: str, want: Want) -> Event:
     }
     # The same want may be told of by two replicas, or loop again after a restart: who reads it can tell.
     event_id = f"{kind}:{want.id}:{want.generation}:{int(want.since * 1000)}"
-    return Event(event_id, msgspec.json.encode(body), now)
+    return Event(event_id, msgspec.json.encode(body))

@@ -32,8 +32,7 @@ async def get_events(request: Request) -> Response:
     known = request.headers.get("last-event-id", "")
     if job.want.state.ended and known == event_of(job).id:
         return Response(status_code=204)
-    with parts.listeners.one(job.want.room):
-        pass  # refuse before the stream begins, when nothing can be refused any more
+    parts.listeners.must_have_place(job.want.room)  # once the stream has begun nothing can be refused
     return EventSourceResponse(_events(parts, job, known), ping=PING, send_timeout=SEND_WITHIN)
 
 

@@ -4,6 +4,7 @@ not counted. Replicas that share a Redis share the counts; while it is away, eac
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -59,10 +60,12 @@ class Rates:
     async def _hit(self, rate: RateLimitItem, *key: str) -> bool:
         if self._shared is not None and time.monotonic() >= self._alone_until:
             try:
-                return await self._shared.hit(rate, *key)
-            except StorageError as fault:
+                async with asyncio.timeout(ANSWER_WITHIN):  # a connection may take longer, or none be free
+                    return await self._shared.hit(rate, *key)
+            except (StorageError, TimeoutError) as fault:
                 self._alone_until = time.monotonic() + ALONE_FOR
-                log.warning("rates_counted_alone", why=type(fault.storage_error).__name__)
+                why = fault.storage_error if isinstance(fault, StorageError) else fault
+                log.warning("rates_counted_alone", why=type(why).__name__)
         return await self._own.hit(rate, *key)
 
 

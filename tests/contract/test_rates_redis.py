@@ -41,6 +41,19 @@ async def test_two_replicas_let_in_as_many_as_one() -> None:
             assert await let_in(first, 3) + await let_in(second, 3) + await let_in(first, 3) == 4
 
 
+async def test_a_redis_that_stands_still_holds_up_nobody_either() -> None:
+    """One who waits for the count, and from then on none."""
+    with RedisServer() as redis:
+        store = StoreSettings(url=f"redis://127.0.0.1:{redis.port}/0")
+        async with open_rates(RATE, store, Metrics()) as rates:
+            assert await let_in(rates, 1) == 1
+            redis.freeze()
+            began = time.monotonic()
+            assert await let_in(rates, 9) == 4
+            assert time.monotonic() - began < 1.0
+            redis.thaw()
+
+
 async def test_without_redis_a_replica_counts_by_itself_and_holds_up_nobody() -> None:
     """A rate is no reason to refuse a caller; nor is it lifted."""
     with RedisServer() as redis:
