@@ -8,11 +8,12 @@ from __future__ import annotations
 import os
 import shutil
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 
 import pytest
 from hypothesis import settings
 
+from tests.canary import secrets_in
 from tests.livekit_server import LiveKitServer
 
 os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")  # fact 36: before anything imports onnxruntime
@@ -38,6 +39,17 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
                 if os.environ.get("CI") == "true":
                     pytest.fail(f"{why}, and CI=true skips nothing", pytrace=False)
                 pytest.skip(why)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Item, call: pytest.CallInfo[None]
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """A test in whose output is a secret has failed, whatever it found; one that failed may show them."""
+    report = yield
+    if report.passed and (found := secrets_in(report.capstdout + report.capstderr + report.caplog)):
+        report.outcome, report.longrepr = "failed", f"{', '.join(found)} in the output of {item.nodeid}"
+    return report
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:

@@ -20,6 +20,7 @@ import httpx
 import psutil
 from livekit import api
 
+from tests.canary import secrets_in
 from tests.live.processes import descendants, job_processes, kill_all, survivors
 from tests.livekit_server import LiveKitServer, free_port
 
@@ -255,7 +256,9 @@ class Gateway:
             kill_all(everything)
             await asyncio.to_thread(survivors, everything, timeout=5.0)
             self._process.wait()
+        found = secrets_in(self._log.read_text(errors="replace")) if self._log.exists() else []
         self._tmp.cleanup()
+        assert not found, f"{', '.join(found)} in the gateway's log"
 
 
 def answer_of(response: httpx.Response) -> Answer:
