@@ -63,6 +63,7 @@ class Person:
         self._url = url
         self._credentials = (key, secret)
         self._room: rtc.Room | None = None
+        self._gave_up = False
         self._changed = asyncio.Event()
         self._readers: set[asyncio.Task[None]] = set()
         self.tracks: list[AgentTrack] = []
@@ -88,11 +89,12 @@ class Person:
         room.on("track_subscribed", self._on_track)
         room.on("participant_connected", lambda _: self._count(room))
         room.on("participant_disconnected", lambda _: self._notify())
+        room.on("disconnected", self._on_disconnected)
         room.register_text_stream_handler(TRANSCRIPTION, self._on_text)
         async with asyncio.timeout(JOIN_TIMEOUT):
             await room.connect(self._url, self.token())
         self.joined_at = time.monotonic()
-        self._room = room
+        self._room, self._gave_up = room, False
         self._count(room)
 
     async def leave(self) -> None:
@@ -124,7 +126,10 @@ class Person:
         return await self._await(wanted, timeout, "agent's track")
 
     async def ask(self, *, timeout: float) -> Answer:
-        """Ask, again and again, something that nobody asked before, until an agent answers it."""
+        """Ask, again and again, something that nobody asked before, until an agent answers it.
+
+        Joins again when the client has given up, as after a LiveKit that was away for long.
+        """
         question = f"question {uuid.uuid4().hex[:8]}"
         repeats = asyncio.create_task(self._repeat(question), name="ask")
         try:
@@ -156,6 +161,9 @@ class Person:
 
     async def _repeat(self, question: str) -> None:
         for _ in itertools.count():
+            if self._gave_up:
+                with contextlib.suppress(rtc.ConnectError, TimeoutError):  # LiveKit is still away
+                    await self.join()
             with contextlib.suppress(ConnectionError):  # the client is reconnecting
                 await self.say(question)
             await asyncio.sleep(ASK_AGAIN_EVERY)
@@ -175,6 +183,10 @@ class Person:
     def _notify(self) -> None:
         self._changed.set()
         self._changed = asyncio.Event()
+
+    def _on_disconnected(self, reason: rtc.DisconnectReason.ValueType) -> None:
+        """Whose client gave up comes back, as one who reloads the page (S19); who was put out stays out."""
+        self._gave_up = reason == rtc.DisconnectReason.UNKNOWN_REASON
 
     def _count(self, room: rtc.Room) -> None:
         self.max_agents = max(self.max_agents, len(_agents(room)))
