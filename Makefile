@@ -15,7 +15,7 @@ INSTALLED := $(VENV)/.installed
 .DEFAULT_GOAL := help
 .PHONY: help run install livekit-server toxiproxy test lint simulate mutations \
 	test-unit test-simulation test-contract test-live test-processes \
-	faults crash-points live-full bench plot clean
+	faults crash-points fuzz live-full bench plot clean
 
 help: ## What can be made
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 18
@@ -80,6 +80,9 @@ faults: $(INSTALLED) ## The fault table in full (hours), into docs/faults.md; ma
 
 crash-points: $(INSTALLED) ## kill -9 of the gateway before and after every call on a port (long)
 	@ROOMKEEPER_LIVE=full $(BIN)/python -m pytest -q -p no:warnings tests/processes/test_crash_points.py
+
+fuzz: $(INSTALLED) ## make fuzz TARGET=webhook | token | door [SECONDS=600]: what decides about strangers, under atheris
+	@$(BIN)/python -m tests.fuzz $(TARGET) --runs -1 --seconds $(or $(SECONDS),600)
 
 live-full: $(INSTALLED) ## The live tier with every try that the promises name (long)
 	@ROOMKEEPER_LIVE=full $(BIN)/python -m tests.tiers live

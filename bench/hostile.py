@@ -19,13 +19,12 @@ from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
 
 import structlog
-from starlette.types import ASGIApp, Message, Scope
 
 from bench.report import Row
 from gateway.settings import read
 from tests import hostile
 from tests.fakes.livekit import FakeLiveKit
-from tests.hostile import Attempt
+from tests.hostile import status_of
 from tests.unit.http.conftest import PRODUCTION, door_of
 
 NAME = "hostile"
@@ -70,10 +69,12 @@ def _play(seed: int, n: int) -> tuple[Counter[int], Counter[str], float]:
 async def _attack(seed: int, n: int) -> tuple[Counter[int], Counter[str], float]:
     statuses, let_in = Counter[int](), Counter[str]()
     async with FakeLiveKit(clock=time.time) as world:
-        settings = read({**PRODUCTION, "ROOMKEEPER_SITE_SECRET": hostile.SITE, **_UNCOUNTED}, dev=False)
+        settings = read(
+            {**PRODUCTION, "ROOMKEEPER_SITE_SECRET": hostile.SITE, **hostile.UNCOUNTED}, dev=False
+        )
         door = door_of(settings, world)
         for number, attempt in enumerate(itertools.islice(hostile.attempts(seed), n)):
-            status = await _ask(door.app, attempt)
+            status = await status_of(door.app, attempt)
             await asyncio.sleep(0)  # what was left behind is cleared away by the loop
             statuses[status] += 1
             if not 400 <= status < 500:
@@ -83,41 +84,6 @@ async def _attack(seed: int, n: int) -> tuple[Counter[int], Counter[str], float]
         let_in.update(f"heard: {heard}" for heard in (*door.keeper.asks, *door.keeper.hints))
         await door.http.aclose()
     return statuses, let_in, round(_peak_mb() - before, 1) if n > WARM_UP else 0.0
-
-
-_UNCOUNTED = {"ROOMKEEPER_RATE_BY_ADDRESS": "any", "ROOMKEEPER_RATE_BY_CALLER": "any"}
-
-
-async def _ask(app: ASGIApp, attempt: Attempt) -> int:
-    """One request, as uvicorn hands it over."""
-    scope: Scope = {
-        "type": "http",
-        "asgi": {"version": "3.0", "spec_version": "2.3"},
-        "http_version": "1.1",
-        "method": attempt.method,
-        "scheme": "http",
-        "path": attempt.path,
-        "raw_path": attempt.path.encode(),
-        "query_string": b"",
-        "root_path": "",
-        "headers": [(b"host", b"x"), *((k.encode(), v.encode()) for k, v in attempt.headers.items())],
-        "client": ("203.0.113.9", 1),
-        "server": ("127.0.0.1", 80),
-        "state": {},
-    }
-    body: list[Message] = [{"type": "http.request", "body": attempt.body, "more_body": False}]
-    status = 0
-
-    async def receive() -> Message:
-        return body.pop() if body else {"type": "http.disconnect"}
-
-    async def send(message: Message) -> None:
-        nonlocal status
-        if message["type"] == "http.response.start":
-            status = message["status"]
-
-    await app(scope, receive, send)
-    return status
 
 
 def _peak_mb() -> float:

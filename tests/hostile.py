@@ -16,10 +16,14 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from starlette.types import ASGIApp, Message, Scope
+
 KEY, SECRET = "site-key", "site-secret-of-more-than-32-bytes-length"
 SITE = "a-secret-of-the-site-with-over-32-bytes"
 WEBHOOK, JOB, TOKEN = "/api/livekit/webhook", "/api/livekit/job", "/api/token"
 SESSION = "/api/session/create"
+UNCOUNTED = {"ROOMKEEPER_RATE_BY_ADDRESS": "any", "ROOMKEEPER_RATE_BY_CALLER": "any"}
+"""Settings with which a door answers as often as somebody asks."""
 ROOM = "room-a"
 GOOD_JOB = json.dumps({"jobType": "start_agent", "roomName": ROOM}).encode()
 EVENT = json.dumps({"event": "room_started", "id": "EV_1", "room": {"sid": "RM_1", "name": ROOM}}).encode()
@@ -46,20 +50,62 @@ def jwt(claims: object, secret: str = SECRET, header: object = None, digest: str
     return f"{signed}.{part(hmac.digest(secret.encode(), signed.encode(), digest))}"
 
 
+def operator() -> dict[str, str]:
+    """The header of somebody who may do everything."""
+    now = int(time.time())
+    grants = {"roomAdmin": True, "roomCreate": True, "roomList": True}
+    return {"authorization": f"Bearer {jwt({'iss': KEY, 'exp': now + 300, 'video': grants})}"}
+
+
+def digest_of(body: bytes) -> str:
+    """As LiveKit writes it into the claim `sha256`."""
+    return base64.b64encode(hashlib.sha256(body).digest()).decode()
+
+
+async def status_of(app: ASGIApp, attempt: Attempt) -> int:
+    """What the application answers to it, handed over as uvicorn does."""
+    scope: Scope = {
+        "type": "http",
+        "asgi": {"version": "3.0", "spec_version": "2.3"},
+        "http_version": "1.1",
+        "method": attempt.method,
+        "scheme": "http",
+        "path": attempt.path,
+        "raw_path": attempt.path.encode(),
+        "query_string": b"",
+        "root_path": "",
+        "headers": [(b"host", b"x"), *((k.encode(), v.encode()) for k, v in attempt.headers.items())],
+        "client": ("203.0.113.9", 1),
+        "server": ("127.0.0.1", 80),
+        "state": {},
+    }
+    body: list[Message] = [{"type": "http.request", "body": attempt.body, "more_body": False}]
+    status = 0
+
+    async def receive() -> Message:
+        return body.pop() if body else {"type": "http.disconnect"}
+
+    async def send(message: Message) -> None:
+        nonlocal status
+        if message["type"] == "http.response.start":
+            status = message["status"]
+
+    await app(scope, receive, send)
+    return status
+
+
 def attempts(seed: int) -> Iterator[Attempt]:
     """Without an end; every kind in turn."""
     rng = random.Random(seed)
-    kinds: tuple[Callable[[random.Random], Attempt], ...] = (*_WEBHOOKS, *_TOKENS, *_BODIES, *_LOGINS)
+    kinds: tuple[Callable[[random.Random], Attempt], ...] = (
+        *(*_WEBHOOKS, *_TOKENS, _named_twice, *_REPORTS, *_BODIES, *_LOGINS),
+    )
     while True:
         for kind in kinds:
             yield kind(rng)
 
 
 # ---- webhooks ---------------------------------------------------------------------------------------------
-
-
-def _hash(body: bytes) -> str:
-    return base64.b64encode(hashlib.sha256(body).digest()).decode()
 
 
 def _event(rng: random.Random) -> bytes:
@@ -71,7 +117,7 @@ def _webhook(
 ) -> Any:
     def attempt(rng: random.Random) -> Attempt:
         body, now = _event(rng), int(time.time())
-        right = {"iss": KEY, "nbf": now - 5, "exp": now + 300, "sha256": _hash(body)}
+        right = {"iss": KEY, "nbf": now - 5, "exp": now + 300, "sha256": digest_of(body)}
         sent, authorization = make(rng, body, right)
         headers = {"content-type": "application/webhook+json"}
         if authorization is not None:
@@ -134,7 +180,8 @@ _WEBHOOKS = (
     ),
     _webhook("no sha256", lambda rng, body, claims: (body, jwt(_without(claims, "sha256")))),
     _webhook(
-        "wrong sha256", lambda rng, body, claims: (body, jwt({**claims, "sha256": _hash(rng.randbytes(8))}))
+        "wrong sha256",
+        lambda rng, body, claims: (body, jwt({**claims, "sha256": digest_of(rng.randbytes(8))})),
     ),
     _webhook(
         "hex sha256",
@@ -147,7 +194,7 @@ _WEBHOOKS = (
     _webhook("token cut", lambda rng, body, claims: (body, jwt(claims)[: rng.randrange(1, 200)])),
     _webhook(
         "signed list",
-        lambda rng, body, claims: (b"[]", jwt({**claims, "sha256": _hash(b"[]")})),
+        lambda rng, body, claims: (b"[]", jwt({**claims, "sha256": digest_of(b"[]")})),
     ),
     _webhook(
         "a participant's token",
@@ -223,13 +270,41 @@ _TOKENS = (
 )
 
 
+def _named_twice(rng: random.Random) -> Attempt:
+    """A room that the token is for, and then another one."""
+    claims = {"iss": KEY, "sub": "alice", "exp": int(time.time()) + 300}
+    other = f'"roomName": "room-{rng.randrange(10**6)}"}}'.encode()
+    headers = {"authorization": f"Bearer {jwt(_joins(claims, ROOM))}"}
+    return Attempt("token: the room twice", JOB, GOOD_JOB[:-1] + b", " + other, headers=headers)
+
+
+# ---- a session's reports ----------------------------------------------------------------------------------
+
+
+def _report(what: str, make: Callable[[random.Random, dict[str, Any]], str]) -> Any:
+    def attempt(rng: random.Random) -> Attempt:
+        session = f"session-{rng.randrange(10**13)}-{rng.randbytes(8).hex()}"
+        right = {"iss": KEY, "sub": "report", "exp": int(time.time()) + 300, "roomkeeper.reports": session}
+        headers = {"authorization": f"Bearer {make(rng, right)}"}
+        body = b'{"transcript": [{"role": "user", "text": "hello"}]}'
+        return Attempt(f"report: {what}", f"/api/session/{session}/report", body, headers=headers)
+
+    return attempt
+
+
+_REPORTS = (
+    _report("wrong secret", lambda rng, claims: jwt(claims, rng.randbytes(32).hex())),
+    _report("expired", lambda rng, claims: jwt({**claims, "exp": 1_000_000})),
+    _report("another session", lambda rng, claims: jwt({**claims, "roomkeeper.reports": "session-1-a"})),
+    _report(
+        "every session", lambda rng, claims: jwt({**claims, "roomkeeper.reports": rng.choice(["*", "", []])})
+    ),
+    _report("a participant", lambda rng, claims: jwt(_joins(_without(claims, "roomkeeper.reports"), ROOM))),
+    _report("no such session", lambda rng, claims: jwt(claims)),
+)
+
+
 # ---- bodies, sent by somebody who may ---------------------------------------------------------------------
-
-
-def _operator() -> dict[str, str]:
-    now = int(time.time())
-    grants = {"roomAdmin": True, "roomCreate": True, "roomList": True}
-    return {"authorization": f"Bearer {jwt({'iss': KEY, 'exp': now + 300, 'video': grants})}"}
 
 
 def _deep(rng: random.Random) -> bytes:
@@ -260,7 +335,7 @@ def _payload(rng: random.Random) -> bytes:
 
 def _body(what: str, path: str, make: Callable[[random.Random], bytes]) -> Any:
     def attempt(rng: random.Random) -> Attempt:
-        return Attempt(f"body: {what}", path, make(rng), headers=_operator())
+        return Attempt(f"body: {what}", path, make(rng), headers=operator())
 
     return attempt
 

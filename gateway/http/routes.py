@@ -69,6 +69,7 @@ def build(parts: Parts) -> ASGIApp:
         ],
         exception_handlers=HANDLERS,
     )
+    api.router.redirect_slashes = False  # a redirect would name the host that the caller named, and http
     api.state.parts = parts
     webhook = Webhook(
         keys=parts.keys, hint=parts.keeper.hint, counter=parts.metrics.webhooks, clock=parts.clock

@@ -129,7 +129,7 @@ def verify(body: bytes, authorization: str | None, keys: Mapping[str, str], now:
     if not hmac.compare_digest(claims.sha256, hashlib.sha256(body).digest()):
         raise Rejected("bad_hash", "the body is not the one that was signed")
     try:
-        return _event.decode(body)
+        return _event.decode(_utf8(body))
     except (ValueError, RecursionError, msgspec.DecodeError) as error:
         raise Rejected("malformed", f"the signed body is no webhook event: {error}") from None
 
@@ -142,7 +142,7 @@ def _signed_claims(authorization: str | None, keys: Mapping[str, str]) -> _Claim
         signed, _, signature = token.rpartition(b".")
         header, payload = signed.split(b".")
         head = _head(header)
-        claims = _claims.decode(_unpad(payload))
+        claims = _claims.decode(_utf8(_unpad(payload)))
     except (ValueError, RecursionError, msgspec.DecodeError):
         raise Rejected("bad_token", "the Authorization header is no JWT of LiveKit's") from None
     if head.alg != "HS256" or head.crit is not None:
@@ -170,7 +170,13 @@ def _check_times(claims: _Claims, now: float) -> None:
 @lru_cache(maxsize=16)
 def _head(segment: bytes) -> _Header:
     """LiveKit's tokens all have the same header: decoded once."""
-    return _header.decode(_unpad(segment))
+    return _header.decode(_utf8(_unpad(segment)))
+
+
+def _utf8(text: bytes) -> bytes:
+    """The same, or ValueError: msgspec does not look into what it passes over."""
+    text.decode()
+    return text
 
 
 _URLSAFE = bytes.maketrans(b"-_+/", b"+/!!")  # the plain alphabet's own two become invalid

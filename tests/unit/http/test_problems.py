@@ -14,6 +14,7 @@ pytestmark = pytest.mark.anyio
     ("method", "path", "status"),
     [
         ("GET", "/nothing", 404),
+        ("POST", "/api/livekit/job/", 404),
         ("DELETE", "/api/token", 405),
         ("PUT", "/api/livekit/job", 405),
         ("POST", "/readyz", 405),
