@@ -29,13 +29,13 @@ from prometheus_client import Histogram
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
-from starlette.routing import Mount, Route, Router
+from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from bench.events import KEY, PATH, SECRET
 from bench.figures import percentile
 from bench.scale_world import Site, SteadyPool, Visitors
-from gateway.http.routes import Exactly
+from gateway.http.routes import at
 from gateway.http.webhook import Webhook
 from gateway.keeper.keeper import Keeper
 from gateway.keeper.model import Source, Unknown
@@ -183,7 +183,7 @@ async def main(config: Config) -> None:
             server = await asyncio.start_unix_server(functools.partial(_take, webhook), config.pipe)
             stack.callback(server.close)
         control = _control(figures, lambda: [h.why for h in keeper.reports.health() if not h.ok])
-        await _serve(config.port, Router([Exactly(PATH, webhook), Mount("/", app=control)]))
+        await _serve(config.port, at(PATH, webhook, otherwise=control))
         tasks.cancel_scope.cancel()
 
 

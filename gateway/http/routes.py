@@ -9,7 +9,7 @@ from starlette.middleware import Middleware
 from starlette.middleware.cors import CORSMiddleware
 from starlette.requests import Request
 from starlette.responses import Response
-from starlette.routing import BaseRoute, Match, Mount, Route, Router
+from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from gateway.http import events, jobs, openapi, probes, rooms, sessions, tokens
@@ -74,18 +74,14 @@ def build(parts: Parts) -> ASGIApp:
     webhook = Webhook(
         keys=parts.keys, hint=parts.keeper.hint, counter=parts.metrics.webhooks, clock=parts.clock
     )
-    return Router([Exactly(WEBHOOK, webhook), Mount("/", app=api)])
+    return at(WEBHOOK, webhook, otherwise=api)
 
 
-class Exactly(BaseRoute):
-    """A route to one ASGI callable at one path: without parameters there is nothing to match by pattern."""
+def at(path: str, app: ASGIApp, *, otherwise: ASGIApp) -> ASGIApp:
+    """`app` at exactly that path, whatever the method; there is nothing to match by pattern."""
 
-    def __init__(self, path: str, app: ASGIApp) -> None:
-        self._path = path
-        self._app = app
+    async def fork(scope: Scope, receive: Receive, send: Send) -> None:
+        here = scope["type"] == "http" and scope["path"] == path
+        await (app if here else otherwise)(scope, receive, send)
 
-    def matches(self, scope: Scope) -> tuple[Match, Scope]:
-        return (Match.FULL, {}) if scope["path"] == self._path else (Match.NONE, {})
-
-    async def handle(self, scope: Scope, receive: Receive, send: Send) -> None:
-        await self._app(scope, receive, send)
+    return fork

@@ -19,7 +19,7 @@ from tests.unit.http.conftest import PRODUCTION, door_of, operator
 
 pytestmark = pytest.mark.anyio
 
-EXAMPLES = 15
+EXAMPLES = 20
 """For each operation and kind of data."""
 NOT_CHECKED = (
     # A schema counts characters, our limits count bytes: 256 of "ä" are too many.

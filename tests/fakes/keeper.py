@@ -81,7 +81,10 @@ class FakeKeeper(Keeper):
             yield job
             if job.want.state.ended:
                 return
-            await changed.wait()
+            with anyio.move_on_after(self.patience) as patience:
+                await changed.wait()
+            if patience.cancelled_caught:
+                return
 
     def now(self) -> float:
         return NOW

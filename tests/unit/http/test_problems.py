@@ -15,6 +15,7 @@ pytestmark = pytest.mark.anyio
     [
         ("GET", "/nothing", 404),
         ("POST", "/api/livekit/job/", 404),
+        ("GET", "/api/livekit/job/a%0Ab", 404),
         ("DELETE", "/api/token", 405),
         ("PUT", "/api/livekit/job", 405),
         ("POST", "/readyz", 405),
