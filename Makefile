@@ -13,7 +13,7 @@ BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help run install livekit-server toxiproxy test lint simulate mutations \
+.PHONY: help run install livekit-server toxiproxy livekit-client test lint simulate mutations \
 	test-unit test-simulation test-contract test-live test-processes \
 	faults crash-points fuzz live-full bench plot clean
 
@@ -50,6 +50,11 @@ toxiproxy: ## The same for toxiproxy-server, which the processes tier puts betwe
 		echo "Building toxiproxy-server $(TOXIPROXY_VERSION) into .tools."; \
 		GOBIN="$(CURDIR)/.tools" go install github.com/Shopify/toxiproxy/v2/cmd/server@$(TOXIPROXY_VERSION) && \
 		mv .tools/server .tools/toxiproxy-server; }
+
+livekit-client: ## The same for LiveKit's client for browsers, which a test asks for a token with
+	@command -v npm >/dev/null || { echo "There is no npm. Get it:  apt-get install nodejs npm"; exit 1; }
+	@mkdir -p .tools/js && cp tests/live/js/package*.json .tools/js/
+	@npm ci --prefix .tools/js --silent --no-audit --no-fund
 
 test: $(INSTALLED) ## Lint, then every tier; the last line is the sum
 	@$(BIN)/python -m tests.tiers lint unit simulation contract live processes

@@ -1,4 +1,4 @@
-"""What every tier shares: a test names the programs it needs, `@pytest.mark.needs("livekit-server")`.
+"""What every tier shares: a test names what it needs, `@pytest.mark.needs("livekit-server")`.
 
 A missing one skips its tests with one loud line at the end; with `CI=true` they fail.
 """
@@ -15,6 +15,7 @@ from hypothesis import settings
 
 from tests.canary import secrets_in
 from tests.livekit_server import LiveKitServer
+from tests.node import NODE_MODULES
 
 os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")  # fact 36: before anything imports onnxruntime
 
@@ -22,20 +23,33 @@ os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")  # fact 36: before anything 
 settings.register_profile("roomkeeper", deadline=None)
 settings.load_profile("roomkeeper")
 
+HOW_TO_GET = {
+    "livekit-client": "apt-get install nodejs npm, then make livekit-client",
+    "livekit-server": "make livekit-server",
+    "redis-server": "apt-get install redis-server",
+    "toxiproxy-server": "make toxiproxy",
+}
 _MISSING: pytest.StashKey[Counter[str]] = pytest.StashKey()
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    config.addinivalue_line("markers", "needs(*tools): programs on PATH without which the test is skipped")
+    config.addinivalue_line("markers", "needs(*tools): programs without which the test is skipped")
     config.stash[_MISSING] = Counter()
+
+
+def _is_there(tool: str) -> bool:
+    """A program on PATH; the client for browsers, and a node to run it."""
+    if tool == "livekit-client":
+        return (NODE_MODULES / tool).is_dir() and shutil.which("node") is not None
+    return shutil.which(tool) is not None
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
     for marker in item.iter_markers("needs"):
         for tool in marker.args:
-            if shutil.which(tool) is None:
+            if not _is_there(tool):
                 item.config.stash[_MISSING][tool] += 1
-                why = f"{tool} is not on PATH"
+                why = f"{tool} is missing: {HOW_TO_GET[tool]}"
                 if os.environ.get("CI") == "true":
                     pytest.fail(f"{why}, and CI=true skips nothing", pytrace=False)
                 pytest.skip(why)
@@ -55,7 +69,7 @@ def pytest_runtest_makereport(
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
     for tool, tests in sorted(config.stash[_MISSING].items()):
         terminalreporter.write_line(
-            f"!!! {tests} tests did NOT run: {tool} is not on PATH !!!", red=True, bold=True
+            f"!!! {tests} tests did NOT run: {tool} is missing: {HOW_TO_GET[tool]} !!!", red=True, bold=True
         )
 
 
