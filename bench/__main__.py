@@ -13,6 +13,7 @@ from bench import (
     answers,
     burst,
     hostile,
+    post,
     recovery,
     report,
     scale,
@@ -25,7 +26,19 @@ from bench import (
 
 BENCHES: dict[str, ModuleType] = {
     b.NAME: b
-    for b in (answers, hostile, session, slow, webhook, time_to_agent, burst, recovery, scale, simulate_fleet)
+    for b in (
+        answers,
+        hostile,
+        post,
+        session,
+        slow,
+        webhook,
+        time_to_agent,
+        burst,
+        recovery,
+        scale,
+        simulate_fleet,
+    )
 }
 
 

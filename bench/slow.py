@@ -14,8 +14,8 @@ from contextlib import AsyncExitStack, suppress
 
 import httpx
 
-from bench.figures import latencies_ms, percentile
 from bench.report import Row
+from bench.steady import at_rate, row_of
 from gateway.listening import allow_many_connections
 from tests.live.gateway import Gateway
 from tests.live.site import Site
@@ -92,39 +92,21 @@ async def run(n: int = N) -> tuple[Sequence[Row], Sequence[str]]:
         await crowd.come(n)
         beside = await honest(gateway)
         there = await crowd.gone(GONE_WITHIN)
-    return [_row("before", before), _row("beside", beside)], [
+    return [row_of("before", before), row_of("beside", beside)], [
         f"{n} slow or silent connections; still there {GONE_WITHIN + SECONDS:g} s after they came: {there};"
         f" the last one lasted {max(crowd.lasted, default=0.0):.0f} s",
         f"tokens asked for at {RATE:g}/s for {SECONDS:g} s; lost: no 2xx within 5 s",
     ]
 
 
-def _row(variant: str, took: Sequence[float]) -> Row:
-    p99 = round(1000 * percentile(took, 0.99), 1)
-    return {
-        "variant": variant,
-        "n": len(took),
-        "lost": took.count(0.0),
-        **latencies_ms(took),
-        "p99_ms": p99,
-    }
-
-
 async def honest(gateway: Gateway) -> list[float]:
-    """Seconds of each request; 0 for one that got no answer."""
-    took: list[float] = []
+    """Seconds of each request."""
 
-    async def ask() -> None:
-        began = time.monotonic()
+    async def ask(_: int) -> bool:
         try:
             answer = await gateway.http.post("/api/token", json={"identity": "alice"}, timeout=5.0)
-            took.append(time.monotonic() - began if answer.is_success else 0.0)
         except httpx.TransportError:
-            took.append(0.0)
+            return False
+        return answer.is_success
 
-    async with asyncio.TaskGroup() as tasks:
-        began = time.monotonic()
-        for number in range(int(RATE * SECONDS)):
-            await asyncio.sleep(max(0.0, began + number / RATE - time.monotonic()))
-            tasks.create_task(ask())
-    return took
+    return await at_rate(RATE, SECONDS, ask)

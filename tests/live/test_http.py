@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import hashlib
 import json
 import time
 from collections.abc import AsyncIterator
+from contextlib import suppress
+from pathlib import Path
 
 import jwt
 import pytest
@@ -129,3 +132,43 @@ async def test_a_follower_sees_the_agent_come_and_go(gateway: Gateway, rooms: Ro
                 if value == "joined":
                     await gateway.http.post(JOB, json={**ask, "jobType": "stop_agent"})
     assert heard[-3:] == ["dispatched", "joined", "stopped"]
+
+
+MIB = 2**20
+
+
+@pytest.mark.parametrize("path", [JOB, WEBHOOK, "/api/token", "/api/session/create"])
+@pytest.mark.parametrize("announced", [True, False], ids=["announced", "in chunks"])
+async def test_a_body_of_200_mib_is_refused_and_costs_no_memory(
+    gateway: Gateway, path: str, announced: bool
+) -> None:
+    """413 whether its length is told or not, and the process grows by less than 10 MiB meanwhile."""
+    assert await sent(gateway.port, path, announced, pieces=1) < 500  # whatever is made once is there
+    Path(f"/proc/{gateway.pid}/clear_refs").write_text("5")  # the peak is what it has now
+    before = peak_kib(gateway.pid)
+    assert await sent(gateway.port, path, announced, pieces=200) == 413
+    assert peak_kib(gateway.pid) - before < 10 * 1024
+
+
+async def sent(port: int, path: str, announced: bool, *, pieces: int) -> int:
+    """The status that comes back for so many MiB, which are sent as long as they are taken."""
+    length = f"content-length: {pieces * MIB}" if announced else "transfer-encoding: chunked"
+    piece = b" " * MIB if announced else b"%x\r\n" % MIB + b" " * MIB + b"\r\n"
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    try:
+        writer.write(f"POST {path} HTTP/1.1\r\nhost: x\r\n{length}\r\n\r\n".encode())
+        status = asyncio.create_task(reader.readline())
+        with suppress(ConnectionError):
+            for _ in range(pieces):
+                writer.write(piece)
+                await writer.drain()
+            writer.write(b"" if announced else b"0\r\n\r\n")
+        return int((await asyncio.wait_for(status, 10)).split()[1])
+    finally:
+        writer.close()
+
+
+def peak_kib(pid: int) -> int:
+    """The most memory that the process had since its peak was forgotten."""
+    line = next(x for x in Path(f"/proc/{pid}/status").read_text().splitlines() if x.startswith("VmHWM"))
+    return int(line.split()[1])
