@@ -1,8 +1,8 @@
 """What a frontend waits for its answer: job requests at 200 a second while the pool has nothing to do.
 
-`floor`: `/livez`, which does nothing. `again`: requests for rooms that have asked before, as pages send them on
-every reconnect. `fresh`: each for a room of its own, which is written to disk before it is answered. The agent that
-they ask for is one that nobody serves, so that no agent's start is measured.
+`floor`: `/livez`, which does nothing. `again`: requests for rooms that have asked before, as pages send them
+on every reconnect. `fresh`: each for a room of its own, which is stored before it is answered. Nobody serves
+the agent that they ask for, so that no agent's start is measured.
 """
 
 from __future__ import annotations

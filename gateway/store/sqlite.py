@@ -1,14 +1,13 @@
 """The store in one SQLite file: for one process at a time, durable against a kill.
 
 WAL with `synchronous=NORMAL`: what was written survives a kill of the process, not a power cut (`FULL` does).
-Every step is one transaction on one connection, in a thread of its own, one after the other. The one replica
-always leads, under epoch 1, so nobody has to be told of what it does: its inbox holds what it sends itself.
+Every step is one transaction on one connection, one after the other. The one replica always leads, under
+epoch 1, so nobody has to be told of what it does: its inbox holds what it sends itself.
 """
 
 from __future__ import annotations
 
 import sqlite3
-import threading
 from collections import deque
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
@@ -16,7 +15,6 @@ from dataclasses import replace
 from typing import Any, ParamSpec, TypeVar
 
 import anyio
-import anyio.to_thread
 
 from gateway.keeper.model import Ask, Claim, Invitation, Pulse, Replica, Want
 from gateway.keeper.notes import Note
@@ -64,8 +62,6 @@ class SqliteStore:
 
     def __init__(self, db: sqlite3.Connection, clock: Clock, *, generation: str) -> None:
         self.db = db
-        self.one_at_a_time = anyio.CapacityLimiter(1)
-        self.in_step = threading.Lock()
         self._clock = clock
         self._generation = generation
         self._me = ""

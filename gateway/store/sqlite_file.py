@@ -15,6 +15,9 @@ from gateway.keeper.ports import StoreUnavailable
 from gateway.settings import StoreSettings
 from gateway.store.rows import read_want, waiting_since
 
+BUSY = 0.2
+"""Seconds that a step, and all else, waits for somebody who writes, as an operator with a shell may."""
+
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS wants (
   id TEXT PRIMARY KEY, room TEXT NOT NULL, agent TEXT NOT NULL, alive INTEGER NOT NULL,
@@ -54,7 +57,7 @@ def open_file(settings: StoreSettings) -> Iterator[tuple[sqlite3.Connection, str
     """
     with _locked(settings.path):
         try:
-            db = sqlite3.connect(settings.path, isolation_level=None, check_same_thread=False)
+            db = sqlite3.connect(settings.path, isolation_level=None, timeout=BUSY)
         except sqlite3.Error as fault:
             raise StoreUnavailable(f"cannot open the store {settings.path}: {fault}") from fault
         with closing(db):

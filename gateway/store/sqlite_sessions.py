@@ -1,4 +1,4 @@
-"""Sessions in the SQLite file of the store: in its one thread, on its one connection."""
+"""Sessions in the SQLite file of the store, on its one connection."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ class SqliteSessions:
     """Implements `gateway.sessions.ports.SessionStore`."""
 
     def __init__(self, beside: Steps) -> None:
-        self.db, self.one_at_a_time, self.in_step = beside.db, beside.one_at_a_time, beside.in_step
+        self.db = beside.db
 
     @step
     def add(self, session: Session) -> None:

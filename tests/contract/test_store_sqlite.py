@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+import time
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
@@ -35,12 +36,26 @@ async def test_what_was_answered_is_there_after_a_reopening(tmp_path: Path) -> N
 
 
 async def test_a_caller_that_gives_up_breaks_nobody_elses_step(tmp_path: Path) -> None:
-    """A cancelled step may still be on its way; the next one waits for it."""
+    """A step is taken, or is not; the next one finds no half of it."""
     async with open_store(StoreSettings(path=tmp_path / "store.db")) as store:
         for number in range(50):
             with anyio.move_on_after(0.0001):
                 await asked(store, want(f"w{number}", room=f"r{number}"))
             assert await store.wants("elsewhere") == []
+
+
+async def test_a_file_that_somebody_else_writes_is_unavailable_soon(tmp_path: Path) -> None:
+    """An operator's shell with an open transaction: told within a moment, and over when that is."""
+    path = tmp_path / "store.db"
+    async with open_store(StoreSettings(path=path)) as store:
+        with closing(sqlite3.connect(path, isolation_level=None)) as shell:
+            shell.execute("BEGIN IMMEDIATE")
+            began = time.monotonic()
+            with pytest.raises(StoreUnavailable, match="locked"):
+                await asked(store, want())
+            assert time.monotonic() - began < 1.0
+            shell.execute("COMMIT")
+        assert (await asked(store, want())).id == "w1"
 
 
 async def test_a_second_process_is_told_that_the_store_is_taken(tmp_path: Path) -> None:

@@ -144,7 +144,7 @@ async def test_a_body_of_200_mib_is_refused_and_costs_no_memory(
 ) -> None:
     """413 whether its length is told or not, and the process grows by less than 10 MiB meanwhile."""
     assert await sent(gateway.port, path, announced, pieces=1) < 500  # whatever is made once is there
-    Path(f"/proc/{gateway.pid}/clear_refs").write_text("5")  # the peak is what it has now
+    forget_peak(gateway.pid)
     before = peak_kib(gateway.pid)
     assert await sent(gateway.port, path, announced, pieces=200) == 413
     assert peak_kib(gateway.pid) - before < 10 * 1024
@@ -166,6 +166,11 @@ async def sent(port: int, path: str, announced: bool, *, pieces: int) -> int:
         return int((await asyncio.wait_for(status, 10)).split()[1])
     finally:
         writer.close()
+
+
+def forget_peak(pid: int) -> None:
+    """The peak is what the process has now."""
+    Path(f"/proc/{pid}/clear_refs").write_text("5")
 
 
 def peak_kib(pid: int) -> int:
