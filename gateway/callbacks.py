@@ -12,7 +12,6 @@ import aiohttp
 import anyio
 import msgspec
 import structlog
-from anyio.streams.memory import MemoryObjectReceiveStream
 from standardwebhooks import Webhook
 
 from gateway.keeper.model import State, Want
@@ -29,7 +28,7 @@ PAUSES = (5.0, 30.0, 120.0, 600.0, 1800.0)
 ANSWER_WITHIN = 10.0
 AT_ONCE = 4
 MOST_WAITING = 1000
-"""Untold events; what comes on top of that is dropped, and logged."""
+"""Untold events, those that wait for a further try too; what comes on top is dropped, and logged."""
 GONE = 410
 """Standard Webhooks: whoever answers so wants to hear of nothing."""
 
@@ -47,33 +46,33 @@ class Callbacks:
         self._metrics = metrics
         self._signer = Webhook(settings.secret) if settings.url else None
         self._send, self._receive = anyio.create_memory_object_stream[Event](MOST_WAITING)
+        self._places = anyio.CapacityLimiter(AT_ONCE)
+        self._untold = 0
 
     def heard(self, want: Want, was: Want) -> None:
         """A want was changed here. Never blocks, never fails."""
         looping = _crashes(was) < CRASHES <= _crashes(want) and not want.state.ended
         gave_up = want.state is State.GAVE_UP is not was.state
         if self._signer is None or not (looping or gave_up):
-            return
+            return None
         event = _event(CRASH_LOOP if looping else GAVE_UP, want)
-        try:
-            self._send.send_nowait(event)
-        except anyio.WouldBlock:
-            self._done("dropped", event)
+        self._untold += 1
+        if self._untold > MOST_WAITING:
+            return self._done("dropped", event)
+        return self._send.send_nowait(event)
 
     async def run(self) -> None:
         """Tell what there is to tell, until cancelled."""
         timeout = aiohttp.ClientTimeout(total=ANSWER_WITHIN)
         async with aiohttp.ClientSession(timeout=timeout) as http, anyio.create_task_group() as tasks:
-            for number in range(AT_ONCE):
-                tasks.start_soon(self._tell_all, http, self._receive.clone(), name=f"callbacks-{number}")
-
-    async def _tell_all(self, http: aiohttp.ClientSession, events: MemoryObjectReceiveStream[Event]) -> None:
-        async for event in events:
-            await self._tell(http, event)
+            async for event in self._receive:
+                tasks.start_soon(self._tell, http, event, name=f"callback-{event.id}")
 
     async def _tell(self, http: aiohttp.ClientSession, event: Event) -> None:
+        """Whoever waits for a further try takes no place from those that can be told."""
         for pause in (*PAUSES, None):
-            status = await self._post(http, event)
+            async with self._places:
+                status = await self._post(http, event)
             if 200 <= status < 300:
                 return self._done("taken", event)
             if status == GONE or pause is None:
@@ -100,6 +99,7 @@ class Callbacks:
             return 0
 
     def _done(self, outcome: str, event: Event, **more: Any) -> None:
+        self._untold -= 1
         self._metrics.callbacks.labels(outcome).inc()
         if outcome != "taken":
             log.error("callback_not_taken", outcome=outcome, event_id=event.id, **more)

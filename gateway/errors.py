@@ -27,7 +27,7 @@ class StoreLocked(RoomkeeperError):  # noqa: N818
 
 
 class RequestError(RoomkeeperError):
-    """A client's mistake: answered, not raised to the top. `field` names what is wrong, if one thing is."""
+    """Answered as a problem, not raised to the top. `field` names what is wrong, if one thing is."""
 
     status = 400
 
@@ -85,6 +85,22 @@ class LoginUnavailable(RequestError):  # noqa: N818
     def __init__(self, message: str) -> None:
         super().__init__(message)
         self.headers["retry-after"] = "5"
+
+
+class NotDone(RequestError):  # noqa: N818
+    """LiveKit did not answer, so that not everything was done. Asking again is harmless."""
+
+    status = 503
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message)
+        self.headers["retry-after"] = "1"
+
+
+class SessionEnded(RequestError):  # noqa: N818
+    """The room is a session's that somebody has ended."""
+
+    status = 409
 
 
 class UnknownJob(RequestError):  # noqa: N818

@@ -42,7 +42,7 @@ class Front:
             return await self._app(scope, receive, send)
         if scope["path"] == "/livez":
             return await PlainTextResponse("ok")(scope, receive, send)
-        answer = problem(503, self._why, headers={"retry-after": "1"})
+        answer = problem(503, self._why, path=scope["path"], headers={"retry-after": "1"})
         return await answer(scope, receive, send)
 
 

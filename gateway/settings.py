@@ -5,6 +5,8 @@ Names are LiveKit's own where they exist, `ROOMKEEPER_*` for the rest. Durations
 
 from __future__ import annotations
 
+import contextlib
+import ipaddress
 import os
 import re
 from collections.abc import Callable, Mapping
@@ -98,22 +100,36 @@ class HttpSettings:
     screen_share_audio, comma separated. Empty: all of them."""
     worker_urls: tuple[str, ...] = ()
     """`AGENT_WORKER_URL`: the URLs under which frontends know this Roomkeeper as the worker, comma separated.
-    A request may name one of them as its `workerUrl`, and no other."""
+    A request may name one of them as its `workerUrl`, or one of `forward_to`."""
     job_auth: JobAuth = "room-token"
     """`ROOMKEEPER_JOB_AUTH`: who may ask for agents. `room-token`: a participant's token of that room or an
     operator's; `operator`: an operator's token only; `open`: whoever reaches the port (`dev`)."""
     trusted_proxies: tuple[str, ...] = ()
     """`ROOMKEEPER_TRUSTED_PROXIES`: addresses or networks whose X-Forwarded-For and X-Forwarded-Proto are
-    believed, comma separated; `*`: everybody's, when only the proxy can reach this port."""
+    believed, comma separated. Not all of them: what stands first in the header is the client's word."""
     agents: tuple[str, ...] = ()
     """`ROOMKEEPER_AGENTS`: the agents that frontends may ask for, comma separated, `*`: any. Empty: the
     default agent, and those that ROOMKEEPER_ROOMS names. Operators may ask for any."""
     public_url: str = ""
-    """`ROOMKEEPER_PUBLIC_URL`: how agents reach this Roomkeeper, to report of sessions; "": as callers do."""
+    """`ROOMKEEPER_PUBLIC_URL`: how agents reach this Roomkeeper, to report of sessions; "": those on this
+    machine do, see `for_agents`."""
     session_retention: float = 604_800.0
     """`ROOMKEEPER_SESSION_RETENTION`: how long a session and its transcript are kept; a week."""
     token_ttl: float = 3600.0
     """`ROOMKEEPER_TOKEN_TTL`: how long a minted token can be used to join. LiveKit renews it in the call."""
+
+    @property
+    def for_agents(self) -> str:
+        """Where agents report. Never what a request says of itself: its `Host` is the caller's word, and the
+        agent would send its token there."""
+        if self.public_url:
+            return self.public_url
+        with contextlib.suppress(ValueError):  # a name is no address
+            address = ipaddress.ip_address(self.host)
+            if not address.is_unspecified:
+                host = str(address) if address.version == 4 else f"[{address}]"
+                return f"http://{host}:{self.port}"
+        return f"http://127.0.0.1:{self.port}"
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -119,12 +119,12 @@ def key_pairs(text: str) -> tuple[tuple[str, str], ...]:
 
 
 def network(text: str) -> str:
-    if text != "*":
-        try:
-            ipaddress.ip_network(text)
-        except ValueError:
-            raise ValueError(f"must be addresses, networks as 10.0.0.0/8, or *, not {text!r}") from None
-    return text
+    try:
+        if ipaddress.ip_network(text).prefixlen > 0:
+            return text
+    except ValueError:
+        pass
+    raise ValueError(f"must be your proxies' addresses, or networks as 10.0.0.0/8, not {text!r}")
 
 
 def rate(text: str) -> str:

@@ -5,6 +5,7 @@ A missing one skips its tests with one loud line at the end; with `CI=true` they
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import shutil
 from collections import Counter
@@ -24,6 +25,7 @@ settings.register_profile("roomkeeper", deadline=None)
 settings.load_profile("roomkeeper")
 
 HOW_TO_GET = {
+    "atheris": "it is made for Linux on x86-64 and Python up to 3.13",
     "livekit-client": "apt-get install nodejs npm, then make livekit-client",
     "livekit-server": "make livekit-server",
     "redis-server": "apt-get install redis-server",
@@ -38,7 +40,9 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def _is_there(tool: str) -> bool:
-    """A program on PATH; the client for browsers, and a node to run it."""
+    """A program on PATH; the client for browsers, and a node to run it; a fuzzer that few machines have."""
+    if tool == "atheris":
+        return importlib.util.find_spec(tool) is not None
     if tool == "livekit-client":
         return (NODE_MODULES / tool).is_dir() and shutil.which("node") is not None
     return shutil.which(tool) is not None

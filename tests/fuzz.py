@@ -3,7 +3,8 @@
 - `webhook`: our receiver beside the SDK's. Of tokens we never take more; where a body that was signed rightly
   is judged differently, `_why_taken` and `_why_refused` know why (docs/http.md lists it).
 - `token`: tokens of participants, operators and sessions' reports beside the SDK's verifier.
-- `door`: what an operator may send to the routes that take a body: never a 5xx.
+- `door`: what operators and agents may send to the routes that take a body, and what is told of it then:
+  never a 5xx.
 
 Ends with 0 when nothing was found, else with 77; a finding is printed with its input, which belongs into a
 test. What led somewhere new is kept in `.run/fuzz`, where the next run begins.
@@ -19,6 +20,7 @@ import hashlib
 import hmac
 import json
 import logging
+import math
 import random
 import re
 import sys
@@ -40,6 +42,7 @@ with atheris.instrument_imports(include=["gateway", "google.protobuf.json_format
 
     from gateway.http import wire
     from gateway.livekit import tokens, webhooks
+    from gateway.sessions.model import Session
     from gateway.settings import read
     from tests.fakes.livekit import FakeLiveKit
     from tests.hostile import (
@@ -225,13 +228,26 @@ def token(data: bytes) -> None:
 def door() -> Target:
     """A fake keeper stands behind it. The fuzzer never returns, and so nothing of this is closed."""
     loop = asyncio.new_event_loop()
-    app = door_of(read({**PRODUCTION, **UNCOUNTED}, dev=False), FakeLiveKit(clock=time.time)).app
-    paths = (JOB, "/start", TOKEN, SESSION)
+    door = door_of(read({**PRODUCTION, **UNCOUNTED}, dev=False), FakeLiveKit(clock=time.time))
+    now = time.time()
+    told = Session(id="session-1-a", agent="echo", identity="alice", created_at=now, keep_until=now + 60)
+    shown = Attempt("fuzz", f"/api/session/{told.id}", b"", "GET", headers=operator())
+    reports = tokens.mint_report(KEY, SECRET, session=told.id, ttl=86_400, now=now)
+    paths = (JOB, "/start", TOKEN, SESSION, f"{shown.path}/report")
+
+    async def statuses(path: str, body: bytes) -> list[int]:
+        if path != paths[-1]:
+            return [await status_of(door.app, Attempt("fuzz", path, body, headers=operator()))]
+        await door.stored.forget(math.inf)
+        await door.stored.add(told)
+        headers = {"authorization": f"Bearer {reports}"}
+        took = await status_of(door.app, Attempt("fuzz", path, body, headers=headers))
+        return [took, await status_of(door.app, shown)]
 
     def target(data: bytes) -> None:
-        attempt = Attempt("fuzz", paths[data[0] % len(paths)], data[1:], headers=operator())
-        status = loop.run_until_complete(status_of(app, attempt))
-        assert 200 <= status < 500, f"{attempt.path} answered {status}"
+        path = paths[data[0] % len(paths)]
+        found = loop.run_until_complete(statuses(path, data[1:]))
+        assert all(200 <= status < 500 for status in found), f"{path} answered {found}"
 
     return target
 
@@ -262,6 +278,7 @@ SEEDS: dict[str, list[bytes]] = {
         b'\x02{"room_name": "r", "participant_identity": "i", "participant_attributes": {"a": "b"}}',
         b'\x02{"room": "r", "identity": "i", "metadata": {"a": 1}}',
         b'\x03{"language": "de", "instructions": "Be kind.", "metadata": {"a": [1, null]}}',
+        b'\x04{"transcript": [{"role": "user", "text": "hello", "id": "1", "at": 1.5}], "questionnaire": {}}',
     ],
 }
 

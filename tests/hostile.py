@@ -64,15 +64,16 @@ def digest_of(body: bytes) -> str:
 
 async def status_of(app: ASGIApp, attempt: Attempt) -> int:
     """What the application answers to it, handed over as uvicorn does."""
+    path, _, query = attempt.path.partition("?")
     scope: Scope = {
         "type": "http",
         "asgi": {"version": "3.0", "spec_version": "2.3"},
         "http_version": "1.1",
         "method": attempt.method,
         "scheme": "http",
-        "path": attempt.path,
-        "raw_path": attempt.path.encode(),
-        "query_string": b"",
+        "path": path,
+        "raw_path": path.encode(),
+        "query_string": query.encode(),
         "root_path": "",
         "headers": [(b"host", b"x"), *((k.encode(), v.encode()) for k, v in attempt.headers.items())],
         "client": ("203.0.113.9", 1),
@@ -98,7 +99,7 @@ def attempts(seed: int) -> Iterator[Attempt]:
     """Without an end; every kind in turn."""
     rng = random.Random(seed)
     kinds: tuple[Callable[[random.Random], Attempt], ...] = (
-        *(*_WEBHOOKS, *_TOKENS, _named_twice, *_REPORTS, *_BODIES, *_LOGINS),
+        *(*_WEBHOOKS, *_TOKENS, _named_twice, *_REPORTS, *_OTHERS, *_BODIES, *_LOGINS),
     )
     while True:
         for kind in kinds:
@@ -301,6 +302,42 @@ _REPORTS = (
     ),
     _report("a participant", lambda rng, claims: jwt(_joins(_without(claims, "roomkeeper.reports"), ROOM))),
     _report("no such session", lambda rng, claims: jwt(claims)),
+)
+
+
+# ---- reading and ending what is somebody else's -----------------------------------------------------------
+
+_READS = (
+    ("GET", "/api/livekit/job/job_1"),
+    ("GET", "/api/livekit/job/job_1/events"),
+    ("GET", "/api/livekit/rooms"),
+    ("GET", f"/api/livekit/rooms/{ROOM}"),
+    ("GET", "/api/session/session-1-a"),
+    ("DELETE", "/api/session/session-1-a"),
+)
+
+
+def _read(what: str, make: Callable[[random.Random, dict[str, Any]], str]) -> Any:
+    def attempt(rng: random.Random) -> Attempt:
+        now = int(time.time())
+        claims = _joins({"iss": KEY, "sub": "alice", "nbf": now - 5, "exp": now + 300}, "elsewhere")
+        method, path = rng.choice(_READS)
+        token = make(rng, claims)
+        if rng.random() < 0.3:
+            return Attempt(f"read: {what}, in the URL", f"{path}?access_token={token}", b"", method)
+        return Attempt(f"read: {what}", path, b"", method, headers={"authorization": f"Bearer {token}"})
+
+    return attempt
+
+
+_OTHERS = (
+    _read("no token", lambda rng, claims: ""),
+    _read("wrong secret", lambda rng, claims: jwt(claims, rng.randbytes(32).hex())),
+    _read("another room", lambda rng, claims: jwt(claims)),
+    _read("expired", lambda rng, claims: jwt({**claims, "exp": 1_000_000})),
+    _read("every room", lambda rng, claims: jwt(_joins(claims, rng.choice(["*", "", None, [ROOM]])))),
+    _read("half an operator", lambda rng, claims: jwt(_video(claims, roomAdmin=True, roomList=True))),
+    _read("the site's login", lambda rng, claims: jwt({"sub": "alice", "exp": claims["exp"]}, SITE)),
 )
 
 

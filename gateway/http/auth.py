@@ -1,8 +1,10 @@
 """Who may what. Bearer tokens are LiveKit's, signed with our keys (a participant's; an operator's, with admin
-grants), or the site's own login. There is no second secret system.
+grants), or the site's own login. Ours need no secret but LiveKit's.
 """
 
 from __future__ import annotations
+
+import ipaddress
 
 from starlette.requests import Request
 
@@ -21,7 +23,7 @@ Bearer = Grants | Visitor | None
 
 
 def operator(request: Request) -> None:
-    """Raises unless an operator asks; in `dev` everybody is one."""
+    """Raises Unauthorized or Forbidden unless an operator asks; in `dev` everybody is one."""
     parts = parts_of(request)
     if not parts.settings.dev and not _is_operator(_livekit_bearer(parts, _token(request))):
         raise Forbidden(_OPERATORS_ONLY)
@@ -41,9 +43,13 @@ class JobCaller:
         parts = parts_of(request)
         return cls(parts, await _counted(request, needed=parts.settings.http.job_auth != "open", site=False))
 
+    @property
+    def is_operator(self) -> bool:
+        return _is_operator(self._bearer)
+
     def may_act_on(self, room: str) -> None:
         """Raises Forbidden unless they may ask for agents in this room."""
-        if self._rule == "open" or _is_operator(self._bearer):
+        if self._rule == "open" or self.is_operator:
             return
         if self._rule == "operator":
             raise Forbidden(_OPERATORS_ONLY)
@@ -110,7 +116,8 @@ class TokenCaller:
 
 
 async def may_see(request: Request, session: str) -> None:
-    """Raises unless somebody asks who may join the session's room, or an operator; in `dev` anybody."""
+    """Raises Unauthorized, Forbidden or TooManyRequests unless somebody asks who may join the session's room,
+    or an operator; in `dev` anybody."""
     parts = parts_of(request)
     bearer = await _counted(request, needed=not parts.settings.dev, site=False)
     if parts.settings.dev or _is_operator(bearer):
@@ -120,7 +127,8 @@ async def may_see(request: Request, session: str) -> None:
 
 
 async def may_report(request: Request, session: str) -> None:
-    """Raises unless the session's agent asks, with the token from its job's metadata."""
+    """Raises Unauthorized, Forbidden or TooManyRequests unless the session's agent asks, with the token from
+    its job's metadata."""
     parts = parts_of(request)
     try:
         reports = verify_report(_token(request), parts.keys, parts.clock())
@@ -172,7 +180,17 @@ async def _counted(request: Request, *, needed: bool, site: bool) -> Bearer:
 
 
 def _address(request: Request) -> str:
-    return request.client.host if request.client is not None else ""
+    """Whom to count: an IPv6 network of 64 bits is one customer's, who has all of its addresses."""
+    host = request.client.host if request.client is not None else ""
+    try:
+        address = ipaddress.ip_address(host.partition("%")[0])
+    except ValueError:
+        return host
+    if address.version == 4:
+        return str(address)
+    if address.ipv4_mapped is not None:
+        return str(address.ipv4_mapped)
+    return str(ipaddress.ip_network((address, 64), strict=False))
 
 
 def _token(request: Request) -> str:

@@ -9,11 +9,13 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import AsyncIterator
+from contextlib import ExitStack
 
 import msgspec
 from sse_starlette import EventSourceResponse, ServerSentEvent
 from starlette.requests import Request
 from starlette.responses import Response
+from starlette.types import Receive, Scope, Send
 
 from gateway.http.jobs import job_asked_for, result_of
 from gateway.http.parts import Parts, parts_of
@@ -32,17 +34,29 @@ async def get_events(request: Request) -> Response:
     known = request.headers.get("last-event-id", "")
     if job.want.state.ended and known == event_of(job).id:
         return Response(status_code=204)
-    parts.listeners.must_have_place(job.want.room)  # once the stream has begun nothing can be refused
-    return EventSourceResponse(_events(parts, job, known), ping=PING, send_timeout=SEND_WITHIN)
+    with ExitStack() as place:
+        place.enter_context(parts.listeners.one(job.want.room))  # a stream that has begun is not refused
+        return _Stream(_events(parts, job, known), place.pop_all())
+
+
+class _Stream(EventSourceResponse):
+    """Gives its place back when it is over."""
+
+    def __init__(self, events: AsyncIterator[ServerSentEvent], place: ExitStack) -> None:
+        super().__init__(events, ping=PING, send_timeout=SEND_WITHIN)
+        self._place = place
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        with self._place:
+            await super().__call__(scope, receive, send)
 
 
 async def _events(parts: Parts, job: Job, known: str) -> AsyncIterator[ServerSentEvent]:
-    with parts.listeners.one(job.want.room):
-        async for now in parts.keeper.follow(job.want.id):
-            event = event_of(now)
-            if event.id != known:
-                known = ""
-                yield event
+    async for now in parts.keeper.follow(job.want.id):
+        event = event_of(now)
+        if event.id != known:
+            known = ""
+            yield event
 
 
 def event_of(job: Job) -> ServerSentEvent:

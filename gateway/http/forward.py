@@ -19,7 +19,7 @@ from gateway.metrics import Metrics
 log = structlog.get_logger(__name__)
 
 ANSWER_WITHIN = 5.0
-"""Seconds, with the name's resolution: a frontend waits meanwhile."""
+"""Seconds, with the wait for a place and the name's resolution: a frontend waits meanwhile."""
 MOST_BYTES = 64 * 1024
 """Of an answer; it says no more than that it worked."""
 AT_ONCE = 32
@@ -43,7 +43,7 @@ class Forwarder:
         """Ask for the agent there. False when that did not work: the keeper brings it all the same."""
         url = url.rstrip("/")
         try:
-            async with self._places, asyncio.timeout(ANSWER_WITHIN):
+            async with asyncio.timeout(ANSWER_WITHIN), self._places:
                 outcome = await self._ask(url, room, agent)
         except (aiohttp.ClientError, OSError, TimeoutError) as fault:
             outcome = f"failed: {type(fault).__name__}"
@@ -65,8 +65,11 @@ class Forwarder:
             aiohttp.ClientSession(connector=connector, trust_env=False) as http,
             http.post(f"{url}/start", json=body, allow_redirects=False) as answer,
         ):
-            if len(await answer.content.read(MOST_BYTES + 1)) > MOST_BYTES:
-                return "refused: its answer is too long"
+            taken = 0
+            async for piece in answer.content.iter_any():
+                taken += len(piece)
+                if taken > MOST_BYTES:
+                    return "refused: its answer is too long"
             return "taken" if 200 <= answer.status < 300 else f"failed: {answer.status}"
 
 

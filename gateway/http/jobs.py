@@ -5,11 +5,13 @@ Idempotent: whoever asks while the want lives gets the same job, with `deduplica
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import msgspec
 from starlette.requests import Request
 from starlette.responses import Response
 
-from gateway.errors import InvalidRequest, UnknownJob
+from gateway.errors import InvalidRequest, SessionEnded, UnknownJob
 from gateway.http import shapes, wire
 from gateway.http.answers import answer, iso
 from gateway.http.auth import JobCaller
@@ -29,6 +31,7 @@ async def post_job(request: Request) -> Response:
     if body.job_type == "stop_agent":
         stopped = await parts.keeper.stop_agent(ask.room, ask.agent)
         return answer(shapes.JobAnswer(result=asked_of(stopped) if stopped else _nothing_to_stop(ask)))
+    ask = await _in_session(parts, caller, ask)
     with parts.listeners.one(ask.room, if_any=wait > 0):  # before anything is done that could not be told
         if body.payload is not None and body.payload.worker_url and body.job_type == "start_agent":
             await _ask_worker(parts, body.payload.worker_url, ask)
@@ -63,7 +66,7 @@ async def post_start(request: Request) -> Response:
     caller.may_act_on(room)
     agent = _agent(body.agent_name, "agentName", parts)
     caller.may_ask_for(agent, field="agentName")
-    job = await parts.keeper.start_agent(Ask(room=room, agent=agent))
+    job = await parts.keeper.start_agent(await _in_session(parts, caller, Ask(room=room, agent=agent)))
     return answer(shapes.StartAnswer(room_name=room, result=asked_of(job)))
 
 
@@ -75,6 +78,19 @@ def _ask_of(body: wire.JobRequest, parts: Parts, request: Request) -> Ask:
         agent=_agent(payload.agent_name, "payload.agentName", parts),
         metadata=wire.metadata(payload.metadata, field="payload.metadata"),
     )
+
+
+async def _in_session(parts: Parts, caller: JobCaller, ask: Ask) -> Ask:
+    """In a session's room its agent has what the session was made with: the visitor may ask for it again, and
+    not tell it other things. Raises SessionEnded."""
+    session = await parts.sessions.of(ask.room)
+    if session is None:
+        return ask
+    if session.ended_at:
+        raise SessionEnded("This session has ended: make another one.")
+    if ask.agent != session.agent or (caller.is_operator and ask.metadata):
+        return ask
+    return replace(ask, metadata=session.metadata)
 
 
 def _agent(name: str | None, field: str, parts: Parts) -> str:
@@ -105,7 +121,7 @@ def _check_worker_url(url: str | None, parts: Parts, request: Request) -> None:
         )
 
 
-async def _waited(parts: Parts, job: Job, wait: float) -> shapes.AskedJob:
+async def _waited(parts: Parts, job: Job, wait: float) -> shapes.RequestedJob:
     if not wait:
         return asked_of(job)
     now = await parts.keeper.wait(job.want.id, wait)
@@ -126,13 +142,13 @@ def result_of(job: Job) -> shapes.JobResult:
     )
 
 
-def asked_of(job: Job) -> shapes.AskedJob:
-    return shapes.AskedJob(**msgspec.structs.asdict(result_of(job)), deduplicated=job.deduplicated)
+def asked_of(job: Job) -> shapes.RequestedJob:
+    return shapes.RequestedJob(**msgspec.structs.asdict(result_of(job)), deduplicated=job.deduplicated)
 
 
-def _nothing_to_stop(ask: Ask) -> shapes.AskedJob:
+def _nothing_to_stop(ask: Ask) -> shapes.RequestedJob:
     """A stop is idempotent: what it asks for is so already."""
-    return shapes.AskedJob(
+    return shapes.RequestedJob(
         job_id=None,
         room_name=ask.room,
         agent_name=ask.agent,

@@ -20,20 +20,16 @@ class Listeners:
         self._of: Counter[str] = Counter()
         self._all = 0
 
-    def must_have_place(self, room: str) -> None:
-        """Raises TooManyRequests unless one more may wait."""
-        if self._all >= MOST or self._of[room] >= MOST_IN_ONE:
-            raise TooManyRequests(
-                "Too many wait here at once: ask without waiting, or later.", retry_after=COME_BACK_AFTER
-            )
-
     @contextmanager
     def one(self, room: str, *, if_any: bool = True) -> Iterator[None]:
         """For as long as somebody waits; not `if_any`: nobody does. Raises TooManyRequests."""
         if not if_any:
             yield
             return
-        self.must_have_place(room)
+        if self._all >= MOST or self._of[room] >= MOST_IN_ONE:
+            raise TooManyRequests(
+                "Too many wait here at once: ask without waiting, or later.", retry_after=COME_BACK_AFTER
+            )
         self._all += 1
         self._of[room] += 1
         try:

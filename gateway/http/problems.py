@@ -28,13 +28,19 @@ def problem(
     status: int,
     detail: str,
     *,
+    path: str = "",
     field: str | None = None,
     headers: Mapping[str, str] | None = None,
     **more: Any,
 ) -> Response:
-    """`type` is left out: "about:blank", so the title is the status's own phrase (RFC 9457, 4.2.1)."""
+    """The answer, with `success: false` where a job was asked for at `path` (the contract of that route).
+
+    `type` is left out: "about:blank", so the title is the status's own phrase (RFC 9457, 4.2.1).
+    """
     if field is not None:
         more["field"] = field
+    if path.startswith(_JOB_ROUTES):
+        more["success"] = False
     return Response(content(status, detail, **more), status, media_type=MEDIA_TYPE, headers=headers)
 
 
@@ -46,12 +52,9 @@ def content(status: int, detail: str, **more: Any) -> bytes:
 
 
 def _for(request: Request, status: int, detail: str, **rest: Any) -> Response:
-    """The problem, with `success: false` beside it where a job was asked for (the contract of that route)."""
-    if request.url.path.startswith(_JOB_ROUTES):
-        rest["success"] = False
     if request_id := getattr(request.state, "request_id", ""):
         rest["requestId"] = request_id
-    return problem(status, detail, **rest)
+    return problem(status, detail, path=request.url.path, **rest)
 
 
 async def _request_error(request: Request, error: Exception) -> Response:

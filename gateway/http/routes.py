@@ -62,7 +62,7 @@ def build(parts: Parts) -> ASGIApp:
                 CORSMiddleware,
                 allow_origins=parts.settings.http.cors_origins,
                 allow_methods=["GET", "POST", "DELETE"],
-                allow_headers=["authorization", "content-type", HEADER],
+                allow_headers=["authorization", "content-type", "last-event-id", HEADER],
                 expose_headers=[HEADER, "retry-after"],
                 max_age=600,
             ),

@@ -14,7 +14,7 @@ from gateway.http import shapes, wire
 from gateway.http.answers import answer, iso
 from gateway.http.auth import TokenCaller, may_report, may_see
 from gateway.http.jobs import asked_of, result_of
-from gateway.http.parts import parts_of
+from gateway.http.parts import Parts, parts_of
 from gateway.http.tokens import identity_of, token_of
 from gateway.keeper.model import Participant
 from gateway.livekit.tokens import mint_report
@@ -38,24 +38,22 @@ async def post_session(request: Request) -> Response:
         caller.may_be(body.identity, field="identity")
     identity = identity_of(body.identity or caller.identity or f"user-{secrets.token_hex(6)}", "identity")
     name = wire.text(body.name, field="name", most=wire.MAX_IDENTITY_BYTES) if body.name else ""
-    language = _text(body.language, "language", wire.MAX_LANGUAGE_BYTES)
-    instructions = _text(body.instructions, "instructions", wire.MAX_INSTRUCTIONS_BYTES, lines=True)
+    language = wire.text(body.language or "", field="language", most=wire.MAX_LANGUAGE_BYTES, least=0)
+    instructions = wire.prose(body.instructions or "", field="instructions", most=wire.MAX_INSTRUCTIONS_BYTES)
     session_id = parts.sessions.fresh_id()
     with parts.listeners.one(session_id, if_any=wait > 0):  # before anything is done that could not be told
         session, job = await parts.sessions.create(
             session_id,
             agent=agent,
             identity=identity,
-            name=name,
             language=language,
-            instructions=instructions,
-            metadata=_for_the_agent(request, session_id, body, language, instructions),
+            metadata=_for_the_agent(parts, session_id, body, language, instructions),
             joins_until=parts.keeper.now() + parts.settings.http.token_ttl,
         )
         if wait:
             job = await parts.keeper.wait(job.want.id, wait) or job
     token = token_of(parts, room=session.id, identity=identity, name=name)
-    made = shapes.SessionMade(
+    made = shapes.SessionCreated(
         session_id=session.id,
         room_name=session.id,
         agent_name=agent,
@@ -100,30 +98,21 @@ async def post_report(request: Request) -> Response:
     return Response(status_code=204)
 
 
-def _text(value: str | None, field: str, most: int, *, lines: bool = False) -> str:
-    """Instructions may have several lines."""
-    plain = value.translate({9: " ", 10: " ", 13: " "}) if value and lines else value
-    if plain:
-        wire.text(plain, field=field, most=most)
-    return value or ""
-
-
 def _line(line: wire.ReportedLine, field: str) -> Line:
     return Line(
-        role=wire.text(line.role, field=f"{field}.role", most=wire.MAX_LANGUAGE_BYTES),
-        text=_text(line.text, f"{field}.text", wire.MAX_LINE_BYTES, lines=True),
-        id=_text(line.id, f"{field}.id", wire.MAX_IDENTITY_BYTES),
+        role=wire.text(line.role, field=f"{field}.role", most=wire.MAX_ROLE_BYTES),
+        text=wire.prose(line.text, field=f"{field}.text", most=wire.MAX_LINE_BYTES),
+        id=wire.text(line.id, field=f"{field}.id", most=wire.MAX_IDENTITY_BYTES, least=0),
         at=line.at,
     )
 
 
 def _for_the_agent(
-    request: Request, session_id: str, body: wire.SessionRequest, language: str, instructions: str
+    parts: Parts, session_id: str, body: wire.SessionRequest, language: str, instructions: str
 ) -> str:
     """The job's metadata: what the site sent, with language and instructions, and how to report."""
-    parts = parts_of(request)
     livekit = parts.settings.livekit
-    here = parts.settings.http.public_url or str(request.base_url).rstrip("/")
+    here = parts.settings.http.for_agents
     token = mint_report(
         livekit.api_key, livekit.api_secret, session=session_id, ttl=REPORTS_FOR, now=parts.clock()
     )
@@ -150,15 +139,15 @@ def _shown(report: SessionReport) -> shapes.SessionShown:
         people=None if report.people is None else [_somebody(p) for p in report.people],
         agents=[_somebody(p) for p in report.agents],
         transcript=[
-            shapes.Said(id=line.id or None, role=line.role, text=line.text, at=iso(line.at))
+            shapes.TranscriptLine(id=line.id or None, role=line.role, text=line.text, at=iso(line.at))
             for line in told.transcript
         ],
         questionnaire=told.questionnaire,
     )
 
 
-def _somebody(participant: Participant) -> shapes.Somebody:
-    return shapes.Somebody(identity=participant.identity, joined_at=iso(participant.joined_at))
+def _somebody(participant: Participant) -> shapes.SessionParticipant:
+    return shapes.SessionParticipant(identity=participant.identity, joined_at=iso(participant.joined_at))
 
 
 def _unknown() -> UnknownSession:

@@ -30,19 +30,19 @@ class JobResult(Camel, frozen=True, kw_only=True):
     agent_identity: str | None
 
 
-class AskedJob(JobResult, frozen=True, kw_only=True):
+class RequestedJob(JobResult, frozen=True, kw_only=True):
     deduplicated: Annotated[bool, Meta(description="the want lived already")]
 
 
 class JobAnswer(Camel, frozen=True, kw_only=True):
     success: bool = True
-    result: AskedJob
+    result: RequestedJob
 
 
 class StartAnswer(Camel, frozen=True, kw_only=True):
     success: bool = True
     room_name: str
-    result: AskedJob
+    result: RequestedJob
 
 
 class RoomWant(JobResult, frozen=True, kw_only=True):
@@ -93,7 +93,7 @@ class TokenAnswer(msgspec.Struct, frozen=True, kw_only=True):
     server_url: str
 
 
-class SessionMade(msgspec.Struct, frozen=True, kw_only=True):
+class SessionCreated(msgspec.Struct, frozen=True, kw_only=True):
     success: bool = True
     session_id: str = msgspec.field(name="sessionId")
     room_name: str = msgspec.field(name="roomName")
@@ -104,15 +104,15 @@ class SessionMade(msgspec.Struct, frozen=True, kw_only=True):
     identity: str
     participant_token: str
     server_url: str
-    job: AskedJob
+    job: RequestedJob
 
 
-class Somebody(Camel, frozen=True, kw_only=True):
+class SessionParticipant(Camel, frozen=True, kw_only=True):
     identity: str
     joined_at: Time | None
 
 
-class Said(Camel, frozen=True, kw_only=True):
+class TranscriptLine(Camel, frozen=True, kw_only=True):
     id: str | None
     role: str
     text: str
@@ -129,9 +129,9 @@ class SessionShown(Camel, frozen=True, kw_only=True):
     ended_at: Time | None
     reported_at: Time | None
     job: JobResult | None
-    people: list[Somebody] | None
-    agents: list[Somebody]
-    transcript: list[Said]
+    people: list[SessionParticipant] | None
+    agents: list[SessionParticipant]
+    transcript: list[TranscriptLine]
     questionnaire: msgspec.Raw
 
 

@@ -15,7 +15,7 @@ import anyio
 import jwt
 import structlog
 from jwt import PyJWKClient
-from jwt.exceptions import PyJWKClientConnectionError, PyJWKClientError, PyJWKSetError
+from jwt.exceptions import PyJWKClientError, PyJWKSetError
 
 from gateway.errors import LoginUnavailable
 from gateway.livekit.tokens import LEEWAY, InvalidToken
@@ -105,12 +105,13 @@ class SiteLogin:
             return await anyio.to_thread.run_sync(
                 partial(keys.get_signing_key_from_jwt, token), limiter=self._threads
             )
-        except (PyJWKClientConnectionError, PyJWKSetError) as fault:
+        except (PyJWKClientError, PyJWKSetError, ValueError) as fault:
+            has_keys = keys.jwk_set_cache is not None and keys.jwk_set_cache.get() is not None
+            if type(fault) is PyJWKClientError and has_keys:
+                raise jwt.InvalidTokenError from None  # of a key that the site does not have
             self._ask_from = time.monotonic() + LEFT_ALONE_FOR
             log.error("site_login_keys_unavailable", why=str(fault))
             raise LoginUnavailable("The site's login keys could not be fetched: try again.") from None
-        except PyJWKClientError:
-            raise jwt.InvalidTokenError from None  # of a key that the site does not have
 
     def _visitor(self, claims: Mapping[str, Any]) -> Visitor:
         settings = self._settings
@@ -121,6 +122,13 @@ class SiteLogin:
         if isinstance(rooms, str):
             rooms = [rooms]
         listed = isinstance(rooms, list) and all(isinstance(room, str) for room in rooms)
+        if not all(_is_text(name) for name in (identity, *(rooms if listed and rooms else ()))):
+            raise InvalidToken("its names are no Unicode text")
         if rooms is not None and (not listed or len(rooms) > MOST_ROOMS):
             raise InvalidToken(f"its {settings.rooms_claim} is no list of at most {MOST_ROOMS} rooms")
         return Visitor(identity=identity, rooms=None if rooms is None else tuple(rooms))
+
+
+def _is_text(name: str) -> bool:
+    """JSON can carry half a surrogate pair, which no answer can."""
+    return not any("\ud800" <= character <= "\udfff" for character in name)

@@ -21,11 +21,14 @@ MAX_TOKEN_BYTES = 16 * 1024
 """Metadata and attributes in a token: it travels in a header or a URL, where 64 KiB is the end."""
 MAX_LANGUAGE_BYTES = 35
 """The longest BCP 47 tag that implementations must take (RFC 5646, 4.4.1)."""
+MAX_ROLE_BYTES = 35
 MAX_INSTRUCTIONS_BYTES = 64 * 1024
 MAX_LINES = 500
 """Of one report."""
 MAX_LINE_BYTES = 32 * 1024
 MAX_QUESTIONNAIRE_BYTES = 256 * 1024
+LAST_SECOND = 253_402_300_799
+"""Of the year 9999: a time beyond cannot be written as one."""
 MAX_WAIT = 60.0
 """Seconds that a job request may wait for its agent: below the idle time-outs of common proxies."""
 
@@ -75,10 +78,10 @@ class SessionRequest(msgspec.Struct, rename="camel", frozen=True):
 
 
 class ReportedLine(msgspec.Struct, frozen=True):
-    role: Annotated[str, _described(MAX_LANGUAGE_BYTES)]
+    role: Annotated[str, _described(MAX_ROLE_BYTES)]
     text: str
     id: str = ""
-    at: float = 0.0
+    at: Annotated[float, Meta(ge=0, le=LAST_SECOND)] = 0.0
 
 
 class ReportRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -110,17 +113,17 @@ class TokenRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 _OURS = ("identity", "room", "name", "metadata", "attributes")
 
 
-async def read_body(request: Request, limit: int = MAX_BODY_BYTES) -> bytes:
-    """The whole body. Raises BodyTooLarge when more than `limit` bytes are announced, or have come."""
+async def read_body(request: Request) -> bytes:
+    """The whole body. Raises BodyTooLarge when more bytes than the limit are announced, or have come."""
     declared = request.headers.get("content-length", "")
-    if declared.isdecimal() and int(declared) > limit:
-        raise BodyTooLarge(limit)
+    if declared.isdecimal() and int(declared) > MAX_BODY_BYTES:
+        raise BodyTooLarge(MAX_BODY_BYTES)
     body = bytearray()
     try:
         async for chunk in request.stream():
             body += chunk
-            if len(body) > limit:
-                raise BodyTooLarge(limit)
+            if len(body) > MAX_BODY_BYTES:
+                raise BodyTooLarge(MAX_BODY_BYTES)
     except ClientDisconnect:
         raise InvalidRequest("The client hung up before its body was here.") from None
     return bytes(body)
@@ -159,7 +162,7 @@ def _translated(message: str) -> InvalidRequest:
 
 def text(value: str, *, field: str, most: int, least: int = 1) -> str:
     """`value`, when its UTF-8 length is within the limits and it has no control characters."""
-    size = len(value.encode())
+    size = _size(value, field)
     if not least <= size <= most:
         raise InvalidRequest(f"{field}: must have {least} to {most} bytes in UTF-8, not {size}.", field=field)
     if any(c < " " or "\x7f" <= c < "\xa0" for c in value):
@@ -167,6 +170,21 @@ def text(value: str, *, field: str, most: int, least: int = 1) -> str:
     if size and not _can_be_seen(value):
         raise InvalidRequest(f"{field}: must have something that can be seen.", field=field)
     return value
+
+
+def prose(value: str, *, field: str, most: int) -> str:
+    """Whatever somebody said or wrote, when it is not too long."""
+    if _size(value, field) > most:
+        raise InvalidRequest(f"{field}: must have at most {most} bytes in UTF-8.", field=field)
+    return value
+
+
+def _size(value: str, field: str) -> int:
+    """Bytes in UTF-8, in which half a surrogate pair, as a JWT may have one, cannot be written."""
+    try:
+        return len(value.encode())
+    except UnicodeEncodeError:
+        raise InvalidRequest(f"{field}: must be Unicode text.", field=field) from None
 
 
 def _can_be_seen(value: str) -> bool:
@@ -188,9 +206,7 @@ def metadata(value: str | dict[str, Any] | None, *, field: str, most: int = MAX_
     if value is None:
         return ""
     carried = value if isinstance(value, str) else msgspec.json.encode(value).decode()
-    if len(carried.encode()) > most:
-        raise InvalidRequest(f"{field}: must have at most {most} bytes in UTF-8.", field=field)
-    return carried
+    return prose(carried, field=field, most=most)
 
 
 def seconds(value: str | None, *, field: str) -> float:

@@ -20,9 +20,7 @@ from typing import Literal
 import msgspec
 
 from gateway.errors import RoomkeeperError
-
-LEEWAY = 60.0
-"""Seconds of clock difference that LiveKit itself allows (fact 85)."""
+from gateway.livekit.tokens import LEEWAY
 
 Verdict = Literal[
     "unsigned",
@@ -117,7 +115,12 @@ _event = msgspec.json.Decoder(Event, strict=False)  # protobuf's JSON writes int
 
 
 def verify(body: bytes, authorization: str | None, keys: Mapping[str, str], now: float) -> Event:
-    """Check that LiveKit signed this body, and decode it.
+    """Check that LiveKit signed this body, and decode it. Raises `Rejected`, as its two steps do."""
+    return event_of(body, signed_digest(authorization, keys, now))
+
+
+def signed_digest(authorization: str | None, keys: Mapping[str, str], now: float) -> bytes:
+    """The digest of the body that LiveKit signed: to be known before anything of it is read.
 
     `keys`: API secret by API key, several while they rotate. `now`: seconds since the epoch.
     Raises `Rejected`.
@@ -126,7 +129,12 @@ def verify(body: bytes, authorization: str | None, keys: Mapping[str, str], now:
     _check_times(claims, now)
     if claims.sha256 is None:
         raise Rejected("bad_hash", "the token has no sha256 claim: it is not a webhook's")
-    if not hmac.compare_digest(claims.sha256, hashlib.sha256(body).digest()):
+    return claims.sha256
+
+
+def event_of(body: bytes, digest: bytes) -> Event:
+    """The event, if this is the body that was signed. Raises `Rejected`."""
+    if not hmac.compare_digest(digest, hashlib.sha256(body).digest()):
         raise Rejected("bad_hash", "the body is not the one that was signed")
     try:
         return _event.decode(_utf8(body))

@@ -23,9 +23,9 @@ class Session(msgspec.Struct, frozen=True, kw_only=True):
     agent: str
     identity: str
     """Of the visitor it was made for."""
-    name: str = ""
     language: str = ""
-    instructions: str = ""
+    metadata: str = ""
+    """Of the agent's job: whoever asks for the agent again brings it with this."""
     created_at: float
     keep_until: float
     ended_at: float = 0.0

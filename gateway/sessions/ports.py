@@ -8,7 +8,9 @@ from typing import Protocol
 from gateway.sessions.model import Line, Session, Told
 
 MOST_LINES = 10_000
-"""Of one session; later ones are not stored."""
+MOST_BYTES = 4 * 1024 * 1024
+"""Of one session's lines; what comes later is not stored. All of it is told in one answer."""
+FORGET_AT_ONCE = 200
 
 
 class SessionStore(Protocol):
@@ -24,7 +26,8 @@ class SessionStore(Protocol):
     async def report(
         self, session_id: str, lines: Sequence[Line], questionnaire: bytes | None, *, at: float
     ) -> bool:
-        """Append lines, but for those whose id is there, and replace the questionnaire unless it is None.
+        """Append lines, but for those whose id is there or for which there is no more room, and replace the
+        questionnaire unless it is None.
 
         False, and nothing written, when there is no such session.
         """
@@ -33,5 +36,5 @@ class SessionStore(Protocol):
         """Mark it as ended, unless it is. False when there is no such session."""
 
     async def forget(self, now: float) -> int:
-        """Remove sessions that were to be kept until before `now`. Returns how many; a store may do so by
-        itself, and return 0."""
+        """Remove sessions that were to be kept until before `now`, `FORGET_AT_ONCE` at most. Returns how
+        many; a store may do so by itself, and return 0."""

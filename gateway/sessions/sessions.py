@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import anyio
 import structlog
 
+from gateway.errors import NotDone
 from gateway.keeper.keeper import Keeper
 from gateway.keeper.model import Ask, Invitation, Job, Participant, Unknown
 from gateway.keeper.ports import Clock, LiveKit, StoreUnavailable
@@ -76,9 +77,7 @@ class Sessions:
         *,
         agent: str,
         identity: str,
-        name: str,
         language: str,
-        instructions: str,
         metadata: str,
         joins_until: float,
     ) -> tuple[Session, Job]:
@@ -89,9 +88,8 @@ class Sessions:
             id=session_id,
             agent=agent,
             identity=identity,
-            name=name,
             language=language,
-            instructions=instructions,
+            metadata=metadata,
             created_at=now,
             keep_until=now + self._retention,
         )
@@ -100,6 +98,10 @@ class Sessions:
         job = await self._keeper.start_agent(Ask(room=session.id, agent=agent, metadata=metadata))
         log.info("session_created", session=session.id, agent=agent)
         return session, job
+
+    async def of(self, room: str) -> Session | None:
+        """The session whose room this is."""
+        return await self._store.session(room) if room.startswith(PREFIX) else None
 
     async def read(self, session_id: str) -> SessionReport | None:
         session = await self._store.session(session_id)
@@ -122,25 +124,30 @@ class Sessions:
         return await self._store.report(session_id, lines, questionnaire, at=self._clock())
 
     async def end(self, session_id: str) -> bool:
-        """The agent goes, does not come again, and everybody is put out. False: there is no such session."""
+        """The agent goes, does not come again, and everybody is put out. False: there is no such session.
+
+        Raises NotDone when LiveKit did not tell that everybody is out.
+        """
         session = await self._store.session(session_id)
         if session is None:
             return False
         await self._store.end(session_id, at=self._clock())
         await self._keeper.invite(_invitation(session, "", expires_at=self._clock()))
         await self._keeper.stop_agent(session.id, session.agent)
-        there = await self._livekit.participants(session.id)
-        for person in [] if isinstance(there, Unknown) else there:
-            if person.person:
-                await self._livekit.remove_participant(session.id, person.identity)
         log.info("session_ended", session=session.id)
+        there = await self._livekit.participants(session.id)
+        people = [] if isinstance(there, Unknown) else [p.identity for p in there if p.person]
+        removed = [await self._livekit.remove_participant(session.id, person) for person in people]
+        if any(isinstance(answer, Unknown) for answer in (there, *removed)):
+            raise NotDone("The session has ended, but LiveKit did not tell that nobody is there: ask again.")
         return True
 
     async def run(self) -> None:
         """Forget what need not be kept any more, until cancelled."""
         while True:
             try:
-                await self._store.forget(self._clock())
+                while await self._store.forget(self._clock()):
+                    pass  # some more
             except StoreUnavailable as fault:
                 log.warning("sessions_not_forgotten", why=str(fault))
             await anyio.sleep(FORGET_EVERY)

@@ -9,7 +9,7 @@ import msgspec
 
 from gateway.keeper.ports import Clock
 from gateway.sessions.model import Line, Session, Told
-from gateway.sessions.ports import MOST_LINES
+from gateway.sessions.ports import MOST_BYTES, MOST_LINES
 from gateway.store.redis_link import RedisLink
 from gateway.store.rows import read_line, read_session, write
 
@@ -44,7 +44,7 @@ class RedisSessions:
         self, session_id: str, lines: Sequence[Line], questionnaire: bytes | None, *, at: float
     ) -> bool:
         pairs = [arg for line in lines for arg in (line.id or secrets.token_hex(8), write(line))]
-        told = (repr(at), "" if questionnaire is None else questionnaire, MOST_LINES, *pairs)
+        told = (repr(at), "" if questionnaire is None else questionnaire, MOST_LINES, MOST_BYTES, *pairs)
         return bool(await self._link.run("session_report", session_id, *told))
 
     async def end(self, session_id: str, *, at: float) -> bool:

@@ -12,7 +12,7 @@ from collections import deque
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
-from typing import Any, ParamSpec, TypeVar
+from typing import Any
 
 import anyio
 
@@ -35,9 +35,6 @@ from gateway.store.rows import (
 from gateway.store.sqlite_file import open_file
 from gateway.store.sqlite_sessions import SqliteSessions
 from gateway.store.sqlite_step import step
-
-P = ParamSpec("P")
-R = TypeVar("R")
 
 EPOCH = 1
 RECEIVE = 1.0

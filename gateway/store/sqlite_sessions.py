@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import msgspec
 
 from gateway.sessions.model import Line, Session, Told
-from gateway.sessions.ports import MOST_LINES
+from gateway.sessions.ports import FORGET_AT_ONCE, MOST_BYTES, MOST_LINES
 from gateway.store.rows import read_line, read_session, write
 from gateway.store.sqlite_step import Steps, step
 
@@ -50,12 +50,18 @@ class SqliteSessions:
     ) -> bool:
         if self._session(session_id) is None:
             return False
-        (count,) = self.db.execute("SELECT COUNT(*) FROM said WHERE session = ?", (session_id,)).fetchone()
-        for line in lines[: max(0, MOST_LINES - count)]:
-            self.db.execute(
+        count, size = self.db.execute(
+            "SELECT COUNT(*), COALESCE(SUM(LENGTH(body)), 0) FROM said WHERE session = ?", (session_id,)
+        ).fetchone()
+        for line in lines:
+            body = write(line)
+            if count >= MOST_LINES or size + len(body) > MOST_BYTES:
+                break
+            stored = self.db.execute(
                 "INSERT INTO said (session, line, body) VALUES (?, ?, ?) ON CONFLICT DO NOTHING",
-                (session_id, line.id or secrets.token_hex(8), write(line)),
-            )
+                (session_id, line.id or secrets.token_hex(8), body),
+            ).rowcount
+            count, size = count + stored, size + stored * len(body)
         self.db.execute(
             "UPDATE sessions SET reported_at = ?, questionnaire = COALESCE(?, questionnaire) WHERE id = ?",
             (at, questionnaire, session_id),
@@ -74,7 +80,8 @@ class SqliteSessions:
 
     @step
     def forget(self, now: float) -> int:
-        gone = [row[0] for row in self.db.execute("SELECT id FROM sessions WHERE keep_until < ?", (now,))]
+        due = "SELECT id FROM sessions WHERE keep_until < ? LIMIT ?"
+        gone = [row[0] for row in self.db.execute(due, (now, FORGET_AT_ONCE))]
         for session_id in gone:
             self.db.execute("DELETE FROM said WHERE session = ?", (session_id,))
             self.db.execute("DELETE FROM sessions WHERE id = ?", (session_id,))

@@ -47,8 +47,7 @@ def session(session_id: str = "session-1-a", keep: float = 60.0) -> Session:
         id=session_id,
         agent="clerk",
         identity="alice",
-        name="Älice 😀",
-        instructions="Be kind.\nAlways.",
+        language="de-Ä😀",
         created_at=now,
         keep_until=now + keep,
     )
@@ -97,14 +96,30 @@ async def test_a_line_that_is_reported_again_counts_once(sessions: SessionStore)
 async def test_no_more_lines_are_stored_than_a_session_may_have(
     sessions: SessionStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The first ones stay."""
+    """The first ones stay; one that is there already takes no place."""
     for module in ("gateway.store.sqlite_sessions", "gateway.store.redis_sessions", "tests.fakes.sessions"):
         monkeypatch.setattr(f"{module}.MOST_LINES", 3)
     assert ports.MOST_LINES >= 10_000
     await sessions.add(session())
-    await sessions.report("session-1-a", [line("1"), line("2")], None, at=1.0)
-    await sessions.report("session-1-a", [line("3"), line("4")], None, at=1.0)
+    await sessions.report("session-1-a", [line("1"), line("2", "twice")], None, at=1.0)
+    again = line("2", "twice")
+    await sessions.report("session-1-a", [again, line("3"), line("4")], None, at=1.0)
     assert [s.text for s in (await sessions.told("session-1-a")).transcript] == ["1", "2", "3"]
+
+
+async def test_no_more_is_stored_than_can_be_told_at_once(
+    sessions: SessionStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """All of a session is one answer; the questionnaire is kept nevertheless."""
+    for module in ("gateway.store.sqlite_sessions", "gateway.store.redis_sessions", "tests.fakes.sessions"):
+        monkeypatch.setattr(f"{module}.MOST_BYTES", 1000)
+    assert ports.MOST_BYTES >= 1_000_000
+    await sessions.add(session())
+    await sessions.report("session-1-a", [line("x" * 600)], None, at=1.0)
+    await sessions.report("session-1-a", [line("y" * 600), line("z")], b"{}", at=1.0)
+    told = await sessions.told("session-1-a")
+    assert [s.text[0] for s in told.transcript] == ["x"]
+    assert bytes(told.questionnaire) == b"{}"
 
 
 async def test_nobody_reports_for_a_session_that_is_not_there(sessions: SessionStore) -> None:

@@ -9,6 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import anyio
+import anyio.lowlevel
 import pytest
 
 from gateway.errors import StoreLocked
@@ -17,6 +18,7 @@ from gateway.keeper.ports import StoreUnavailable
 from gateway.settings import StoreSettings
 from gateway.store.clock import steady_clock
 from gateway.store.open import open_store
+from gateway.store.sqlite_step import step
 from tests.contract.store_worlds import asked, claim, replica, want
 
 pytestmark = pytest.mark.anyio
@@ -35,13 +37,62 @@ async def test_what_was_answered_is_there_after_a_reopening(tmp_path: Path) -> N
         assert (await store.beat(replica("B"), lead=True)).generation == before.generation
 
 
-async def test_a_caller_that_gives_up_breaks_nobody_elses_step(tmp_path: Path) -> None:
-    """A step is taken, or is not; the next one finds no half of it."""
-    async with open_store(StoreSettings(path=tmp_path / "store.db")) as store:
-        for number in range(50):
-            with anyio.move_on_after(0.0001):
-                await asked(store, want(f"w{number}", room=f"r{number}"))
-            assert await store.wants("elsewhere") == []
+class Table:
+    """Something that takes steps on the file."""
+
+    def __init__(self, db: sqlite3.Connection) -> None:
+        self.db = db
+        self.db.execute("CREATE TABLE numbers (number INTEGER)")
+
+    @step
+    def put(self, *numbers: int) -> None:
+        for number in numbers:
+            self.db.execute("INSERT INTO numbers VALUES (?)", (number,))
+            if number < 0:
+                raise ValueError("half of it is written")
+
+    def all(self) -> list[int]:
+        return [number for (number,) in self.db.execute("SELECT number FROM numbers")]
+
+
+async def test_a_step_is_taken_as_a_whole_or_not_at_all(tmp_path: Path) -> None:
+    """One that fails half-way leaves nothing, one that is cancelled is not begun; the next is not hurt."""
+    with closing(sqlite3.connect(tmp_path / "numbers.db", isolation_level=None)) as db:
+        table = Table(db)
+        await table.put(1, 2)
+        with pytest.raises(ValueError, match="half"):
+            await table.put(3, -1)
+        with anyio.CancelScope() as scope:
+            scope.cancel()
+            await table.put(4)
+        db.execute("PRAGMA query_only = ON")
+        with pytest.raises(StoreUnavailable):
+            await table.put(5)
+        db.execute("PRAGMA query_only = OFF")
+        await table.put(6)
+        assert table.all() == [1, 2, 6]
+        assert not db.in_transaction
+
+
+async def test_steps_let_others_have_their_turn(tmp_path: Path) -> None:
+    """However many steps one task takes in a row."""
+    turns = 0
+
+    async def other() -> None:
+        nonlocal turns
+        while True:
+            await anyio.lowlevel.checkpoint()
+            turns += 1
+
+    async with (
+        open_store(StoreSettings(path=tmp_path / "store.db")) as store,
+        anyio.create_task_group() as tasks,
+    ):
+        tasks.start_soon(other)
+        for _ in range(50):
+            await store.wants("r")
+        tasks.cancel_scope.cancel()
+    assert turns >= 45
 
 
 async def test_a_file_that_somebody_else_writes_is_unavailable_soon(tmp_path: Path) -> None:

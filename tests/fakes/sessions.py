@@ -9,7 +9,7 @@ import msgspec
 
 from gateway.keeper.ports import StoreUnavailable
 from gateway.sessions.model import Line, Session, Told
-from gateway.sessions.ports import MOST_LINES
+from gateway.sessions.ports import MOST_BYTES, MOST_LINES
 
 
 class MemorySessions:
@@ -42,8 +42,10 @@ class MemorySessions:
             return False
         said = self._lines.setdefault(session_id, {})
         for line in lines:
-            if len(said) < MOST_LINES:
-                said.setdefault(line.id or secrets.token_hex(8), line)
+            size = sum(len(msgspec.json.encode(kept)) for kept in (*said.values(), line))
+            if len(said) >= MOST_LINES or size > MOST_BYTES:
+                break
+            said.setdefault(line.id or secrets.token_hex(8), line)
         before = self._told.get(session_id, Told())
         answers = before.questionnaire if questionnaire is None else msgspec.Raw(questionnaire)
         self._told[session_id] = Told(questionnaire=answers, at=at)

@@ -130,6 +130,24 @@ async def test_in_the_end_it_is_left_alone_and_counted(answers: list[int], tries
         assert metrics.registry.get_sample_value("roomkeeper_callbacks_total", {"outcome": "refused"}) == 1
 
 
+async def test_what_waits_for_a_further_try_holds_up_no_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    """However many there are of them."""
+    monkeypatch.setattr(module, "PAUSES", (60.0,))
+    refused = 2 * module.AT_ONCE
+    async with telling(*[500] * refused) as (callbacks, operator, metrics):
+        for number in range(refused):
+            callbacks.heard(replace(WANT, id=f"job_{number}", state=State.GAVE_UP), WANT)
+        await operator.told(refused)
+        callbacks.heard(replace(WANT, id="job_x", state=State.GAVE_UP), WANT)
+        await operator.told(refused + 1)
+        await anyio.sleep(0.1)
+        assert metrics.registry.get_sample_value("roomkeeper_callbacks_total", {"outcome": "taken"}) == 1
+        for number in range(module.MOST_WAITING):
+            callbacks.heard(replace(WANT, id=f"more_{number}", state=State.GAVE_UP), WANT)
+        dropped = metrics.registry.get_sample_value("roomkeeper_callbacks_total", {"outcome": "dropped"})
+        assert dropped == refused  # those that wait for a further try count, too
+
+
 async def test_one_that_cannot_be_reached_holds_up_nobody() -> None:
     """The keeper goes on; what is too much is dropped, and counted."""
     metrics = Metrics()

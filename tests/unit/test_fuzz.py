@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import importlib.util
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
-pytestmark = pytest.mark.skipif(
-    importlib.util.find_spec("atheris") is None, reason="atheris is not made for this machine"
-)
+pytestmark = pytest.mark.needs("atheris")
 
 FOUND = 77
 """libFuzzer's exit status."""

@@ -32,6 +32,9 @@ async def test_the_door_is_alive_before_it_is_open() -> None:
         starting = await http.get("/readyz")
         assert (starting.status_code, starting.headers["content-type"]) == (503, "application/problem+json")
 
+        asked = await http.post("/api/livekit/job", json={})
+        assert (asked.status_code, asked.json()["success"]) == (503, False)
+
         front.open(PlainTextResponse("open"))
         assert (await http.get("/readyz")).text == "open"
 

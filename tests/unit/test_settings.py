@@ -245,6 +245,8 @@ def test_frontends_may_ask_for_the_default_agent_and_those_of_patterns_unless_to
         {"ROOMKEEPER_SITE_SECRET": "hunter2"},
         {"ROOMKEEPER_SITE_SECRET": "x" * 32, "ROOMKEEPER_SITE_JWKS": "https://x.example.com/keys"},
         {"ROOMKEEPER_TRUSTED_PROXIES": "10.0.0.0/33"},
+        {"ROOMKEEPER_TRUSTED_PROXIES": "*"},
+        {"ROOMKEEPER_TRUSTED_PROXIES": "0.0.0.0/0"},
         {"ROOMKEEPER_PUBLISH": "camera,hologram"},
     ],
 )

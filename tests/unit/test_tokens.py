@@ -107,6 +107,8 @@ def test_each_refusal_says_why() -> None:
     assert "never expires" in why_not(signed(exp=None))
     assert "expired" in why_not(signed(), NOW + 60 + LEEWAY)
     assert "clock" in why_not(signed(nbf=NOW + LEEWAY + 1))
+    assert "clock" in why_not(signed(iat=NOW + LEEWAY + 1))
+    assert "no time" in why_not(signed(exp=10**400))
     assert "no time" in why_not(signed(exp=float("inf")))
     assert "no time" in why_not(signed(exp=float("nan")))
     assert "no time" in why_not(signed(exp=True))

@@ -14,7 +14,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from livekit.api import TokenVerifier, WebhookReceiver
 
-from gateway.livekit.webhooks import LEEWAY, Event, Rejected, SeenIds, verify
+from gateway.livekit.tokens import LEEWAY
+from gateway.livekit.webhooks import Event, Rejected, SeenIds, verify
 
 KEY, SECRET = "devkey", "secret-of-more-than-thirty-two-bytes"
 KEYS = {KEY: SECRET}

@@ -25,8 +25,8 @@ from gateway.settings import Settings, read
 from tests.fakes.keeper import FakeKeeper, FakeWorkers
 from tests.fakes.livekit import FakeLiveKit
 from tests.fakes.sessions import MemorySessions
+from tests.hostile import KEY, SECRET
 
-KEY, SECRET = "site-key", "site-secret-of-more-than-32-bytes-length"
 PRODUCTION = {
     "LIVEKIT_URL": "wss://livekit.example.com",
     "LIVEKIT_API_KEY": KEY,

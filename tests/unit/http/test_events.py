@@ -122,6 +122,26 @@ async def test_no_more_may_wait_than_there_is_room_for(door: Door, monkeypatch: 
     assert (await door.http.get("/api/livekit/job/job_1?wait=1")).status_code == 200
 
 
+async def test_of_several_at_once_no_more_are_let_in_than_may_be(
+    door: Door, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The others get a 429, and no stream that ends at once: a browser would come back again and again."""
+    monkeypatch.setattr(listeners, "MOST_IN_ONE", 1)
+    await door.ask()
+    answers: list[httpx.Response] = []
+
+    async def listen() -> None:
+        answers.append(await door.http.get("/api/livekit/job/job_1/events"))
+
+    async with anyio.create_task_group() as tasks:
+        for _ in range(4):
+            tasks.start_soon(listen)
+        await anyio.sleep(0.05)
+        door.keeper.settle("job_1", State.STOPPED)
+    assert sorted(answer.status_code for answer in answers) == [200, 429, 429, 429]
+    assert (await door.http.get("/api/livekit/job/job_1?wait=1")).status_code == 200
+
+
 async def test_who_may_not_wait_gets_nothing_begun(door: Door, monkeypatch: pytest.MonkeyPatch) -> None:
     """An answer that says no must not have made a want, or a session."""
     monkeypatch.setattr(listeners, "MOST", 0)
@@ -139,3 +159,4 @@ def test_places_are_counted_by_room_and_in_all(monkeypatch: pytest.MonkeyPatch) 
         pass
     with waiting.one("c"):
         pass
+    assert not waiting._of  # nothing is kept of rooms in which nobody waits

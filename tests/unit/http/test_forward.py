@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -30,12 +31,21 @@ class Worker:
     status: int = 200
     answer: bytes = b'{"success":true}'
     delay: float = 0.0
+    trickles: bool = False
+    """The answer comes in pieces."""
     location: str = ""
     asked: list[tuple[str, Any]] = field(default_factory=list)
 
-    async def take(self, request: web.Request) -> web.Response:
+    async def take(self, request: web.Request) -> web.StreamResponse:
         self.asked.append((request.path, await request.json()))
         await asyncio.sleep(self.delay)
+        if self.trickles:
+            stream = web.StreamResponse()
+            await stream.prepare(request)
+            for at in range(0, len(self.answer), 1000):
+                await stream.write(self.answer[at : at + 1000])
+                await asyncio.sleep(0)
+            return stream
         headers = {"location": self.location} if self.location else {}
         return web.Response(status=self.status, body=self.answer, headers=headers)
 
@@ -150,6 +160,7 @@ async def test_a_redirect_is_not_followed(open_door: OpenDoor, worker: Worker) -
     [
         pytest.param({"status": 500}, id="an error"),
         pytest.param({"answer": b"x" * 70_000}, id="a long answer"),
+        pytest.param({"answer": b"x" * 70_000, "trickles": True}, id="a long answer in pieces"),
         pytest.param({"delay": 1.0}, id="slow"),
     ],
 )
@@ -165,6 +176,18 @@ async def test_a_worker_that_fails_holds_up_nobody_and_the_room_is_kept(
     assert len(door.keeper.asks) == 1
     told = door.metrics.registry.get_sample_value("roomkeeper_forwards_total", {"outcome": "taken"})
     assert told is None
+
+
+async def test_whoever_waits_for_a_place_waits_no_longer_than_for_an_answer(
+    open_door: OpenDoor, worker: Worker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Many starts at a worker that hangs."""
+    monkeypatch.setattr(forward, "ANSWER_WITHIN", 1.0)
+    worker.delay = 1.5
+    door = open_door(ROOMKEEPER_FORWARD_TO=worker.url)
+    began = time.monotonic()
+    await asyncio.gather(*(ask(door, worker.url) for _ in range(3 * forward.AT_ONCE)))
+    assert time.monotonic() - began < 2.0
 
 
 async def resolve_to(monkeypatch: pytest.MonkeyPatch, *answers: str) -> list[str]:

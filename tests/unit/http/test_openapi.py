@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -38,6 +39,15 @@ def test_every_route_is_described_and_no_other() -> None:
     }
     described = {(o.method, o.path) for o in OPERATIONS}
     assert served - {("get", "/openapi.json")} | {("post", WEBHOOK)} == described
+
+
+def test_the_words_about_http_name_every_route_and_every_problem() -> None:
+    """What is described for programs is told to people, too."""
+    words = (Path(__file__).parents[3] / "docs" / "http.md").read_text()
+    for operation in OPERATIONS:
+        assert operation.path.partition("/{")[0] in words, operation.path
+        for status in operation.problems:
+            assert f"| {status} |" in words, (operation.path, status)
 
 
 def test_every_example_is_one() -> None:

@@ -47,6 +47,18 @@ async def test_a_fault_of_ours_tells_nothing_of_the_inside(
     assert "Traceback" not in answer.text
 
 
+async def test_a_page_of_the_sites_origin_may_resume_a_stream(open_door: OpenDoor) -> None:
+    """With a fetch of its own, which can send a token, and so needs to say where it was."""
+    door = open_door(dev=False, ROOMKEEPER_CORS_ORIGINS="https://site.example")
+    asked = {
+        "origin": "https://site.example",
+        "access-control-request-method": "GET",
+        "access-control-request-headers": "authorization, last-event-id",
+    }
+    answer = await door.http.options("/api/livekit/job/job_1/events", headers=asked)
+    assert answer.status_code == 200
+
+
 async def test_the_sites_origin_may_call_and_others_may_not(open_door: OpenDoor) -> None:
     """`ROOMKEEPER_CORS_ORIGINS`: a browser's preflight is answered for those alone."""
     door = open_door(ROOMKEEPER_CORS_ORIGINS="https://site.example.com")

@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+import time
+
 import httpx
 import pytest
+from limits import parse
+from limits.aio.strategies import SlidingWindowCounterRateLimiter
 
 from gateway.errors import SettingsError
+from gateway.http.rates import OwnCounts
+from gateway.livekit.tokens import mint_report
 from gateway.settings import read
+from tests.hostile import KEY, SECRET, SITE, jwt
 from tests.unit.http.conftest import Door, OpenDoor, bearer, operator, participant
 
 pytestmark = pytest.mark.anyio
@@ -78,3 +85,74 @@ def test_a_rate_that_is_none_is_refused(rate: str) -> None:
     """By name, before anything starts."""
     with pytest.raises(SettingsError, match="ROOMKEEPER_RATE_BY_ADDRESS"):
         read({"ROOMKEEPER_RATE_BY_ADDRESS": rate}, dev=True)
+
+
+async def test_visitors_of_the_sites_login_are_counted_by_address_and_by_name(open_door: OpenDoor) -> None:
+    """The login says who they are, and not how often they may ask."""
+    now = int(time.time())
+    visitors = [bearer(jwt({"sub": name, "exp": now + 60}, SITE)) for name in ("alice", "bob")]
+    site = {"ROOMKEEPER_SITE_SECRET": SITE, "ROOMKEEPER_RATE_BY_ADDRESS": "any"}
+    door = open_door(dev=False, **site, ROOMKEEPER_RATE_BY_CALLER="2/minute")
+    told = [(await door.http.post("/api/token", json={}, headers=visitors[0])).status_code for _ in range(3)]
+    assert told == [201, 201, 429]
+    assert (await door.http.post("/api/token", json={}, headers=visitors[1])).status_code == 201
+
+    door = open_door(dev=False, ROOMKEEPER_SITE_SECRET=SITE, ROOMKEEPER_RATE_BY_ADDRESS="2/minute")
+    told = [
+        (await door.http.post("/api/token", json={}, headers=visitors[n % 2])).status_code for n in range(3)
+    ]
+    assert told == [201, 201, 429]
+
+
+async def test_forged_reports_are_counted(open_door: OpenDoor) -> None:
+    """Whoever guesses is let in no more often; the agent itself is not counted."""
+    door = open_door(dev=False, ROOMKEEPER_RATE_BY_ADDRESS="2/minute")
+    path = "/api/session/session-1-a/report"
+    told = [(await door.http.post(path, json={}, headers=bearer("guessed"))).status_code for _ in range(3)]
+    assert told == [401, 401, 429]
+    good = mint_report(KEY, SECRET, session="session-1-a", ttl=60, now=time.time())
+    assert (await door.http.post(path, json={}, headers=bearer(good))).status_code == 404
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "one"),
+    [
+        ("2001:db8:1:2::1", "2001:db8:1:2:ffff::9", True),
+        ("2001:db8:1:2::1", "2001:db8:1:3::1", False),
+        ("::ffff:203.0.113.9", "203.0.113.9", True),
+        ("203.0.113.9", "203.0.113.8", False),
+    ],
+)
+async def test_an_ipv6_network_is_one_caller(open_door: OpenDoor, first: str, second: str, one: bool) -> None:
+    """A customer has 2**64 addresses, and may come from each of them."""
+    door = open_door(dev=False, ROOMKEEPER_RATE_BY_ADDRESS="1/minute", ROOMKEEPER_JOB_AUTH="open")
+    told = []
+    for address in (first, second):
+        from_there = httpx.ASGITransport(app=door.app, client=(address, 1))
+        async with httpx.AsyncClient(transport=from_there, base_url="http://x") as http:
+            body = {"jobType": "start_agent", "roomName": "room-1"}
+            told.append((await http.post("/api/livekit/job", json=body)).status_code)
+    assert told == [200, 429 if one else 200]
+
+
+async def test_many_addresses_make_no_count_dearer(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Counts that have expired are looked for now and then, and go; limits itself would look at each one."""
+    now = time.time()
+    counts = OwnCounts()
+    minute = parse("1/minute")
+    limiter = SlidingWindowCounterRateLimiter(counts)
+    began = time.process_time()
+    for number in range(2000):
+        await limiter.hit(minute, str(number))
+    first = time.process_time() - began
+    for number in range(2000, 20_000):
+        await limiter.hit(minute, str(number))
+    began = time.process_time()
+    for number in range(20_000, 22_000):
+        await limiter.hit(minute, str(number))
+    assert time.process_time() - began < 5 * first
+    assert counts.timer is None  # limits' own look
+    monkeypatch.setattr(time, "time", lambda: now + 300)
+    monkeypatch.setattr(counts, "_sweep_at", 0.0)
+    await limiter.hit(minute, "x")
+    assert len(counts.storage) < 10

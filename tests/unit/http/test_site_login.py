@@ -20,7 +20,9 @@ from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from jwt.algorithms import ECAlgorithm, RSAAlgorithm
 
 from gateway.livekit.tokens import verify
-from tests.unit.http.conftest import KEY, SECRET, Door, OpenDoor, bearer, participant
+from tests.hostile import KEY, SECRET
+from tests.hostile import jwt as by_hand
+from tests.unit.http.conftest import Door, OpenDoor, bearer, participant
 
 pytestmark = pytest.mark.anyio
 
@@ -112,6 +114,16 @@ async def test_a_token_that_is_not_the_sites_is_a_401(door: Door, token: str) ->
     assert not token or token not in json.dumps(problem)
 
 
+@pytest.mark.parametrize(
+    "names", [{"sub": "\ud800"}, {"sub": "a\ud800b"}, {"rooms": "\ud800"}, {"rooms": ["room-1", "\udfff"]}]
+)
+async def test_half_a_character_is_no_name(door: Door, names: dict[str, Any]) -> None:
+    """JSON can carry it, and no answer can."""
+    token = by_hand({**claims(), **names}, SITE)
+    assert (await door.http.post("/api/token", json={}, headers=bearer(token))).status_code == 401
+    assert (await door.http.post("/api/session/create", json={}, headers=bearer(token))).status_code == 401
+
+
 async def test_issuer_and_audience_are_checked_when_they_are_set(open_door: OpenDoor) -> None:
     """Another site's login may sign with the same keys."""
     door = open_door(
@@ -156,6 +168,8 @@ class Publisher:
     url: str = ""
     asked: int = 0
     broken: bool = False
+    page: bytes | None = None
+    """What it says instead of its keys."""
     keys: list[dict[str, Any]] = field(default_factory=list)
 
 
@@ -172,7 +186,7 @@ def publisher() -> Iterator[Publisher]:
             made.asked += 1
             self.send_response(500 if made.broken else 200)
             self.end_headers()
-            self.wfile.write(json.dumps({"keys": made.keys}).encode())
+            self.wfile.write(json.dumps({"keys": made.keys}).encode() if made.page is None else made.page)
 
         def log_message(self, *args: object) -> None:
             pass
@@ -218,11 +232,12 @@ async def test_a_public_key_is_no_secret_to_sign_with(open_door: OpenDoor, publi
     assert (await minted(door, forged, room="room-1"))[0] == 401
 
 
+@pytest.mark.parametrize("page", [None, b"<html>Sign in</html>", b"[]", b'{"keys": []}', b"", b"\xff"])
 async def test_a_key_set_that_cannot_be_fetched_is_a_503_and_is_not_asked_for_again_at_once(
-    open_door: OpenDoor, publisher: Publisher
+    open_door: OpenDoor, publisher: Publisher, page: bytes | None
 ) -> None:
     """Nobody's fault who asks."""
-    publisher.broken = True
+    publisher.broken, publisher.page = page is None, page
     door = open_door(dev=False, ROOMKEEPER_SITE_JWKS=publisher.url)
     for _ in range(20):
         answer = await door.http.post("/api/token", json={}, headers=bearer(site_token(RSA, "RS256", "rsa")))

@@ -11,7 +11,8 @@ import jwt
 import pytest
 
 from tests.fakes.keeper import NOW
-from tests.unit.http.conftest import KEY, SECRET, Door, OpenDoor, operator, participant
+from tests.hostile import KEY, SECRET
+from tests.unit.http.conftest import Door, OpenDoor, operator, participant
 
 pytestmark = pytest.mark.anyio
 

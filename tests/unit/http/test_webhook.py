@@ -12,8 +12,11 @@ import httpx
 import jwt
 import pytest
 import structlog.testing
+from starlette.types import Message
 
-from tests.unit.http.conftest import KEY, SECRET, Door
+from gateway.http.routes import WEBHOOK
+from tests.hostile import KEY, SECRET
+from tests.unit.http.conftest import Door
 
 pytestmark = pytest.mark.anyio
 
@@ -146,9 +149,32 @@ async def test_a_body_over_the_limit_is_a_413(door: Door) -> None:
         for _ in range(65):
             yield b" " * 65536
 
-    answer = await door.http.post("/api/livekit/webhook", content=chunks())
+    answer = await door.http.post("/api/livekit/webhook", content=chunks(), headers=signed(b""))
     assert answer.status_code == 413
     assert counted(door, "unknown", "too_large") == 1
+
+
+@pytest.mark.parametrize(
+    ("headers", "status"),
+    [({}, 401), ({"authorization": "x"}, 401), (signed(b"") | {"content-length": "99999999"}, 413)],
+    ids=["unsigned", "noise", "announced"],
+)
+async def test_a_body_that_will_be_refused_is_not_read(
+    door: Door, headers: dict[str, str], status: int
+) -> None:
+    """A thousand strangers with 4 MiB each would fill the memory."""
+    sent: list[Message] = []
+
+    async def receive() -> Message:
+        raise AssertionError("it was read")
+
+    async def send(message: Message) -> None:
+        sent.append(message)
+
+    named = [(name.encode(), value.encode()) for name, value in headers.items()]
+    scope = {"type": "http", "method": "POST", "path": WEBHOOK, "headers": named}
+    await door.app(scope, receive, send)
+    assert sent[0]["status"] == status
 
 
 async def test_a_body_in_pieces_is_put_together(door: Door) -> None:
