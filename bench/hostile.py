@@ -23,9 +23,9 @@ import structlog
 from bench.report import Row
 from gateway.settings import read
 from tests import hostile
+from tests.door import PRODUCTION, door_of
 from tests.fakes.livekit import FakeLiveKit
 from tests.hostile import status_of
-from tests.unit.http.conftest import PRODUCTION, door_of
 
 NAME = "hostile"
 N = 1_000_000

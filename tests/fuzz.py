@@ -44,6 +44,7 @@ with atheris.instrument_imports(include=["gateway", "google.protobuf.json_format
     from gateway.livekit import tokens, webhooks
     from gateway.sessions.model import Session
     from gateway.settings import read
+    from tests.door import PRODUCTION, door_of
     from tests.fakes.livekit import FakeLiveKit
     from tests.hostile import (
         EVENT,
@@ -60,7 +61,6 @@ with atheris.instrument_imports(include=["gateway", "google.protobuf.json_format
         operator,
         status_of,
     )
-    from tests.unit.http.conftest import PRODUCTION, door_of
 
 KEYS = {KEY: SECRET}
 SDK = TokenVerifier(KEY, SECRET)

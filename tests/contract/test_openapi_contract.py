@@ -14,8 +14,8 @@ import pytest
 from gateway.listening import listen
 from gateway.server import Signals, serve
 from gateway.settings import read
+from tests.door import PRODUCTION, door_of, operator
 from tests.fakes.livekit import FakeLiveKit
-from tests.unit.http.conftest import PRODUCTION, door_of, operator
 
 pytestmark = pytest.mark.anyio
 

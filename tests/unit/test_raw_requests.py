@@ -14,9 +14,9 @@ import pytest
 from gateway.listening import listen
 from gateway.server import Signals, serve
 from gateway.settings import read
+from tests.door import PRODUCTION, Door, door_of
 from tests.fakes.livekit import FakeLiveKit
 from tests.hostile import GOOD_JOB, JOB, UNCOUNTED, operator
-from tests.unit.http.conftest import PRODUCTION, Door, door_of
 
 pytestmark = pytest.mark.anyio
 

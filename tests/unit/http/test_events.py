@@ -15,7 +15,7 @@ from gateway.http import listeners
 from gateway.http.events import event_of
 from gateway.http.listeners import Listeners
 from gateway.keeper.model import State
-from tests.unit.http.conftest import Door, OpenDoor, operator, participant
+from tests.door import Door, OpenDoor, operator, participant
 
 pytestmark = pytest.mark.anyio
 

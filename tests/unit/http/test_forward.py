@@ -18,7 +18,7 @@ from gateway.http import forward
 from gateway.http.forward import Forwarder
 from gateway.keeper.model import State
 from gateway.metrics import Metrics
-from tests.unit.http.conftest import Door, OpenDoor
+from tests.door import Door, OpenDoor
 
 pytestmark = pytest.mark.anyio
 

@@ -10,7 +10,7 @@ from collections import Counter
 import pytest
 
 from tests import hostile
-from tests.unit.http.conftest import OpenDoor
+from tests.door import OpenDoor
 
 pytestmark = pytest.mark.anyio
 

@@ -9,8 +9,8 @@ import pytest
 
 from gateway.keeper.model import State
 from gateway.livekit import tokens
+from tests.door import Door, OpenDoor, bearer, operator, participant
 from tests.hostile import KEY, SECRET
-from tests.unit.http.conftest import Door, OpenDoor, bearer, operator, participant
 
 pytestmark = pytest.mark.anyio
 

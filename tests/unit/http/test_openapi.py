@@ -12,7 +12,7 @@ from starlette.routing import Route
 
 from gateway.http.openapi import OPERATIONS, document
 from gateway.http.routes import ROUTES, WEBHOOK
-from tests.unit.http.conftest import Door
+from tests.door import Door
 
 pytestmark = pytest.mark.anyio
 

@@ -7,7 +7,7 @@ import pytest
 from gateway.http.probes import Recent
 from gateway.keeper.reports import Health
 from pool.ports import Capacity
-from tests.unit.http.conftest import Door, OpenDoor, operator, participant
+from tests.door import Door, OpenDoor, operator, participant
 
 pytestmark = pytest.mark.anyio
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from gateway.keeper.reports import RoomReport
-from tests.unit.http.conftest import Door, OpenDoor
+from tests.door import Door, OpenDoor
 
 pytestmark = pytest.mark.anyio
 

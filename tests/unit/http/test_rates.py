@@ -13,8 +13,8 @@ from gateway.errors import SettingsError
 from gateway.http.rates import OwnCounts
 from gateway.livekit.tokens import mint_report
 from gateway.settings import read
+from tests.door import Door, OpenDoor, bearer, operator, participant
 from tests.hostile import KEY, SECRET, SITE, jwt
-from tests.unit.http.conftest import Door, OpenDoor, bearer, operator, participant
 
 pytestmark = pytest.mark.anyio
 

@@ -6,7 +6,7 @@ import pytest
 from structlog.contextvars import get_contextvars
 
 from gateway.keeper.reports import RoomReport
-from tests.unit.http.conftest import Door
+from tests.door import Door
 
 pytestmark = pytest.mark.anyio
 

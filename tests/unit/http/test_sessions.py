@@ -13,9 +13,9 @@ import pytest
 
 from gateway.keeper.model import State
 from gateway.livekit.tokens import mint_report, verify
+from tests.door import Door, OpenDoor, bearer, operator, participant
 from tests.fakes.keeper import NOW
 from tests.hostile import KEY, SECRET
-from tests.unit.http.conftest import Door, OpenDoor, bearer, operator, participant
 
 pytestmark = pytest.mark.anyio
 

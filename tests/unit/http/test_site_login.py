@@ -20,9 +20,9 @@ from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from jwt.algorithms import ECAlgorithm, RSAAlgorithm
 
 from gateway.livekit.tokens import verify
+from tests.door import Door, OpenDoor, bearer, participant
 from tests.hostile import KEY, SECRET
 from tests.hostile import jwt as by_hand
-from tests.unit.http.conftest import Door, OpenDoor, bearer, participant
 
 pytestmark = pytest.mark.anyio
 

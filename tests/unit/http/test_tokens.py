@@ -10,9 +10,9 @@ from typing import Any
 import jwt
 import pytest
 
+from tests.door import Door, OpenDoor, operator, participant
 from tests.fakes.keeper import NOW
 from tests.hostile import KEY, SECRET
-from tests.unit.http.conftest import Door, OpenDoor, operator, participant
 
 pytestmark = pytest.mark.anyio
 

@@ -15,8 +15,8 @@ import structlog.testing
 from starlette.types import Message
 
 from gateway.http.routes import WEBHOOK
+from tests.door import Door
 from tests.hostile import KEY, SECRET
-from tests.unit.http.conftest import Door
 
 pytestmark = pytest.mark.anyio
 
