@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import secrets
 from typing import Any
 
 import msgspec
@@ -15,7 +14,7 @@ from gateway.http.answers import answer, iso
 from gateway.http.auth import TokenCaller, may_report, may_see
 from gateway.http.jobs import asked_of, result_of
 from gateway.http.parts import Parts, parts_of
-from gateway.http.tokens import identity_of, token_of
+from gateway.http.tokens import fresh_identity, identity_of, token_of
 from gateway.keeper.model import Participant
 from gateway.livekit.tokens import mint_report
 from gateway.sessions.model import Line
@@ -36,7 +35,7 @@ async def post_session(request: Request) -> Response:
     caller.may_ask_for(agent, field="agentName")
     if body.identity:
         caller.may_be(body.identity, field="identity")
-    identity = identity_of(body.identity or caller.identity or f"user-{secrets.token_hex(6)}", "identity")
+    identity = identity_of(body.identity or caller.identity or fresh_identity(), "identity")
     name = wire.text(body.name, field="name", most=wire.MAX_IDENTITY_BYTES) if body.name else ""
     language = wire.text(body.language or "", field="language", most=wire.MAX_LANGUAGE_BYTES, least=0)
     instructions = wire.prose(body.instructions or "", field="instructions", most=wire.MAX_INSTRUCTIONS_BYTES)

@@ -167,7 +167,12 @@ def _who(body: wire.TokenRequest, caller: TokenCaller) -> tuple[str, str]:
     identity, field = _either(body, "identity", "participant_identity")
     if identity:
         caller.may_be(identity, field=field)
-    return identity or caller.identity or f"user-{secrets.token_hex(6)}", field
+    return identity or caller.identity or fresh_identity(), field
+
+
+def fresh_identity() -> str:
+    """Of somebody who said nothing of themselves."""
+    return f"user-{secrets.token_hex(6)}"
 
 
 def _fresh_room() -> str:

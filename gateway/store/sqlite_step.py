@@ -2,7 +2,7 @@
 
 It is taken where it is asked for, on the event loop: a step takes some 50 us, for nobody waits for the disk
 (WAL, `synchronous=NORMAL`). In a thread each of them waited for two switches, and behind all the others: when
-200 rooms a second asked, some of them waited for a second (`make bench NAME=post`).
+200 rooms a second asked, some of them waited for half a second (`make bench NAME=post`).
 """
 
 from __future__ import annotations
