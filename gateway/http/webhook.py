@@ -58,8 +58,9 @@ class Webhook:
             refusal = problem(405, "LiveKit posts its webhooks here.", headers={"allow": "POST"})
             return await refusal(scope, receive, send)
         try:
-            digest = signed_digest(_header(scope, b"authorization"), self._keys, self._clock())
-            body = await _read(scope, receive)  # a stranger's is not even read
+            authorization, length = _told(scope)
+            digest = signed_digest(authorization, self._keys, self._clock())
+            body = None if length > MAX_BODY_BYTES else await _read(receive)  # a stranger's is not even read
             if body is None:
                 self._count("unknown", "too_large")
                 refusal = problem(413, f"A webhook has at most {MAX_BODY_BYTES} bytes.")
@@ -123,18 +124,19 @@ def _hint_of(event: Event) -> Hint:
     )
 
 
-def _header(scope: Scope, wanted: bytes) -> str | None:
+def _told(scope: Scope) -> tuple[str | None, int]:
+    """The token, and how long the body is said to be; 0 when it is not said."""
+    authorization, length = None, 0
     for name, value in scope["headers"]:
-        if name == wanted:
-            return str(value, "latin-1")
-    return None
+        if name == b"authorization":
+            authorization = str(value, "latin-1")
+        elif name == b"content-length" and value.isdigit():
+            length = int(value)
+    return authorization, length
 
 
-async def _read(scope: Scope, receive: Receive) -> bytes | None:
-    """The whole body, or None when it is too big, or is said to be."""
-    length = _header(scope, b"content-length")
-    if length is not None and length.isdecimal() and int(length) > MAX_BODY_BYTES:
-        return None
+async def _read(receive: Receive) -> bytes | None:
+    """The whole body, or None when it is too big."""
     message = await receive()
     if not message.get("more_body"):  # one chunk, as nearly always
         body: bytes = message.get("body", b"")
