@@ -128,7 +128,7 @@ def _told(scope: Scope) -> tuple[str | None, int]:
     """The token, and how long the body is said to be; 0 when it is not said."""
     authorization, length = None, 0
     for name, value in scope["headers"]:
-        if name == b"authorization":
+        if name == b"authorization" and authorization is None:
             authorization = str(value, "latin-1")
         elif name == b"content-length" and value.isdigit():
             length = int(value)
