@@ -66,7 +66,7 @@ class SiteLogin:
         if len(token) > MOST_BYTES:
             raise InvalidToken("it is too long")
         try:
-            claims = await self._claims(token)
+            return self._visitor(await self._claims(token))
         except jwt.InvalidSignatureError:
             raise InvalidToken("its signature does not match") from None
         except jwt.ExpiredSignatureError:
@@ -81,7 +81,6 @@ class SiteLogin:
             raise InvalidToken("its algorithm is not one that this login uses") from None
         except (jwt.InvalidTokenError, jwt.PyJWKError, ValueError, TypeError, RecursionError):
             raise InvalidToken("it is no JWT of this site's login") from None
-        return self._visitor(claims)
 
     async def _claims(self, token: str) -> dict[str, Any]:
         settings = self._settings
@@ -122,13 +121,8 @@ class SiteLogin:
         if isinstance(rooms, str):
             rooms = [rooms]
         listed = isinstance(rooms, list) and all(isinstance(room, str) for room in rooms)
-        if not all(_is_text(name) for name in (identity, *(rooms if listed and rooms else ()))):
-            raise InvalidToken("its names are no Unicode text")
         if rooms is not None and (not listed or len(rooms) > MOST_ROOMS):
             raise InvalidToken(f"its {settings.rooms_claim} is no list of at most {MOST_ROOMS} rooms")
+        for name in (identity, *(rooms or ())):
+            name.encode()  # JSON can carry half a surrogate pair, which no answer can: a ValueError
         return Visitor(identity=identity, rooms=None if rooms is None else tuple(rooms))
-
-
-def _is_text(name: str) -> bool:
-    """JSON can carry half a surrogate pair, which no answer can."""
-    return not any("\ud800" <= character <= "\udfff" for character in name)
