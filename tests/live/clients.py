@@ -213,17 +213,6 @@ class Person:
         self._notify()
 
 
-class Guest(Person):
-    """A person with a token that somebody else minted."""
-
-    def __init__(self, url: str, token: str, room: str, identity: str) -> None:
-        super().__init__(url, "", "", room, identity)
-        self._token = token
-
-    def token(self) -> str:
-        return self._token
-
-
 def _is_agent(participant: rtc.RemoteParticipant) -> bool:
     return (
         participant.kind == rtc.ParticipantKind.PARTICIPANT_KIND_AGENT

@@ -17,7 +17,7 @@ import httpx
 import pytest
 
 from tests.live.audio import listen, resemblance
-from tests.live.clients import Guest
+from tests.live.clients import Person
 from tests.live.gateway import REPOSITORY
 from tests.live.processes import descendants, kill_all, survivors
 from tests.live.speech import loudness, sentence
@@ -90,7 +90,8 @@ async def test_make_run_serves_a_person_and_ctrl_c_leaves_nothing(tmp_path: Path
             job = (await http.post("/api/livekit/job?wait=10", json=body)).json()["result"]
             assert job["state"] == "joined", job
             token = (await http.get("/api/token?room=demo&name=me")).json()
-        async with Guest(token["url"], token["token"], "demo", "me") as person, person.microphone() as voice:
+        me = Person(token["url"], "", "", "demo", "me", token=token["token"])
+        async with me as person, person.microphone() as voice:
             track = await person.agent_track(timeout=SERVED)
             assert track.identity == job["agentIdentity"]
             said = sentence(2.0)
