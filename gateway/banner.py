@@ -10,8 +10,7 @@ def banner(settings: Settings, *, agent: str, own_livekit: bool) -> str:
     """ "" outside of `dev`: there the log is for machines."""
     if not settings.dev:
         return ""
-    host = "127.0.0.1" if settings.http.host in {"0.0.0.0", "::", ""} else settings.http.host  # noqa: S104
-    here = f"http://{host}:{settings.http.port}"
+    here = settings.http.here
     livekit = f"{settings.livekit.url} " + (
         "(started for you; its keys are public)"
         if own_livekit

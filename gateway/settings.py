@@ -5,8 +5,6 @@ Names are LiveKit's own where they exist, `ROOMKEEPER_*` for the rest. Durations
 
 from __future__ import annotations
 
-import contextlib
-import ipaddress
 import os
 import re
 from collections.abc import Callable, Mapping
@@ -119,17 +117,16 @@ class HttpSettings:
     """`ROOMKEEPER_TOKEN_TTL`: how long a minted token can be used to join. LiveKit renews it in the call."""
 
     @property
+    def here(self) -> str:
+        """The URL on this machine."""
+        host = "127.0.0.1" if self.host in {"0.0.0.0", "::", ""} else self.host  # noqa: S104
+        return f"http://[{host}]:{self.port}" if ":" in host else f"http://{host}:{self.port}"
+
+    @property
     def for_agents(self) -> str:
         """Where agents report. Never what a request says of itself: its `Host` is the caller's word, and the
         agent would send its token there."""
-        if self.public_url:
-            return self.public_url
-        with contextlib.suppress(ValueError):  # a name is no address
-            address = ipaddress.ip_address(self.host)
-            if not address.is_unspecified:
-                host = str(address) if address.version == 4 else f"[{address}]"
-                return f"http://{host}:{self.port}"
-        return f"http://127.0.0.1:{self.port}"
+        return self.public_url or self.here
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -100,7 +100,7 @@ async def test_agents_are_told_the_url_by_which_they_reach_us(open_door: OpenDoo
     [
         ("0.0.0.0", "127.0.0.1"),
         ("::", "127.0.0.1"),
-        ("localhost", "127.0.0.1"),
+        ("localhost", "localhost"),
         ("10.1.2.3", "10.1.2.3"),
         ("fd00::1", "[fd00::1]"),
     ],
