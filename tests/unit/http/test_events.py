@@ -136,7 +136,7 @@ async def test_of_several_at_once_no_more_are_let_in_than_may_be(
     async with anyio.create_task_group() as tasks:
         for _ in range(4):
             tasks.start_soon(listen)
-        await anyio.sleep(0.05)
+        await anyio.wait_all_tasks_blocked()
         door.keeper.settle("job_1", State.STOPPED)
     assert sorted(answer.status_code for answer in answers) == [200, 429, 429, 429]
     assert (await door.http.get("/api/livekit/job/job_1?wait=1")).status_code == 200
