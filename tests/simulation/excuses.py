@@ -91,6 +91,18 @@ def parted_lately(faults: Faults, via: int, now: float) -> bool:
     )
 
 
+def cut_off_from_both(faults: Faults, life: Life, outage_at: float, now: float) -> bool:
+    """LiveKit was gone for the agent, by its last outage or by a cut however short, while its gateway did not
+    reach the store: nobody there could tell whether it was given up."""
+    gone = [s.began for s in faults.of(("cut-off-livekit",)) if s.hits(life.replica)]
+    return any(
+        began > life.came_at
+        and faults.between(began - HEARD_AGAIN, now, OUT_OF_STORE, life.replica)
+        and faults.felt_until(began, FELT) >= now
+        for began in (outage_at, *gone)
+    )
+
+
 def ended_lately(faults: Faults, book: RoomBook, life: Life, now: float) -> bool:
     """A stop, a restart, or the end of the agent before this one: it was on its way, and what was meant for
     that one meets it. When that was the last word, it may be ended at any time."""

@@ -26,10 +26,8 @@ from tests.fakes.livekit_parts import Link
 from tests.fakes.pool_jobs import FakeJob
 from tests.simulation.books import Books, Life, RoomBook
 from tests.simulation.excuses import (
-    FELT,
-    HEARD_AGAIN,
-    OUT_OF_STORE,
     PROLONGS,
+    cut_off_from_both,
     end_told_again,
     ended_lately,
     ended_unseen,
@@ -147,9 +145,7 @@ class Observer(Books):
         own = life.connection.silences > max(0, life.silences) or life.job is None or life.job.pauses
         if life.connection.frozen or (own and parted_lately(self.faults, life.replica, now)):
             return "it was out of touch"
-        since, via = self.outage_at, life.replica
-        both = since > life.came_at and self.faults.between(since - HEARD_AGAIN, now, OUT_OF_STORE, via)
-        if both and self.faults.felt_until(since, FELT) >= now:
+        if cut_off_from_both(self.faults, life, self.outage_at, now):
             return "LiveKit and the store were gone at once"
         if len([c for c in self._livekit.present(room) if c.agent]) > 1:
             return "there were two"
