@@ -32,6 +32,7 @@ LOOK_EVERY = 0.25
 
 SIDES: dict[str, Callable[[], AbstractAsyncContextManager[Side]]] = {
     "ours": partial(ours, slots=SLOTS),
+    "direct": partial(ours, slots=SLOTS, lane="direct"),
     "stock": stock,
     "stock_uncapped": partial(stock, "stock_uncapped", "tests.live.agents.beeper_uncapped"),
 }
@@ -49,7 +50,7 @@ async def run(n: int = N) -> tuple[Sequence[Row], Sequence[str]]:
     rows = [row(name, n * ROOMS, tally) for name, tally in tallies.items()]
     return rows, [
         f"{ROOMS} rooms, {AT_ONCE} calls at a time; lost: no agent within {TIMEOUT:g} s",
-        f"ours: {SLOTS} slots, all warm; stock: livekit-agents' defaults (CPU load, threshold 0.7)",
+        f"ours, direct: {SLOTS} slots, all warm; stock: livekit-agents' defaults (CPU load, threshold 0.7)",
         "client_missed: LiveKit lists the agent's track, the measuring client never got it (fact 91)",
         "stock_uncapped: stock tuned by hand to take all: load always 0, 44 processes warm",
         "percentiles among the served",

@@ -27,13 +27,19 @@ async def run(n: int = N) -> tuple[Sequence[Row], Sequence[str]]:
     theirs = max(1, n // STOCK_EVERY)
     async with contextlib.AsyncExitStack() as stack:
         our_side = await stack.enter_async_context(ours(slots=SLOTS))
+        direct_side = await stack.enter_async_context(ours(slots=SLOTS, lane="direct"))
         stock_side = await stack.enter_async_context(stock())
-        our_tally, stock_tally = Tally(), Tally()
+        our_tally, direct_tally, stock_tally = Tally(), Tally(), Tally()
         for turn in range(n):
             await one_room(our_side, our_tally)
+            await one_room(direct_side, direct_tally)
             if turn % STOCK_EVERY == 0 and turn // STOCK_EVERY < theirs:
                 await one_room(stock_side, stock_tally)
-    rows = [row("ours", n, our_tally), row("stock", theirs, stock_tally)]
+    rows = [
+        row("ours", n, our_tally),
+        row("direct", n, direct_tally),
+        row("stock", theirs, stock_tally),
+    ]
     return rows, [f"from the kill to the next agent's track subscribed; lost after {TIMEOUT:g} s"]
 
 

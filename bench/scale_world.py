@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from gateway.keeper.model import Claim, Room, Source, Stage, State, Want
 from gateway.keeper.notes import Hint
-from pool.ports import Capacity
+from pool.ports import Capacity, Launch
 from tests.fakes.livekit import FakeLiveKit
 from tests.fakes.livekit_parts import Connection
 
@@ -117,6 +117,9 @@ class SteadyPool:
 
     def inside(self) -> Collection[str]:
         return self._jobs
+
+    def launch(self, launch: Launch) -> None:
+        raise RuntimeError(f"{launch.room} has its agent")
 
     def end(self, job_id: str, *, kill: bool = False) -> None:
         raise RuntimeError(f"{job_id} was ended: in these rooms nothing is wrong")

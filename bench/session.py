@@ -1,7 +1,7 @@
 """From the person's `connect()` returning to the agent's audio track at them.
 
 `stock`: LiveKit's own token dispatch (`room_config.agents`), which begins with the join. `early_...`: our
-session, made so long before the join. The sides take turns.
+session, made so long before the join; `direct_...`: the same by the direct lane. The sides take turns.
 """
 
 from __future__ import annotations
@@ -30,10 +30,12 @@ Come = Callable[[], Awaitable[Person]]
 async def run(n: int = N) -> tuple[Sequence[Row], Sequence[str]]:
     async with contextlib.AsyncExitStack() as stack:
         our_side = await stack.enter_async_context(ours(slots=SLOTS))
+        direct_side = await stack.enter_async_context(ours(slots=SLOTS, lane="direct"))
         stock_side = await stack.enter_async_context(stock())
         variants: dict[str, tuple[Side, Come]] = {"stock": (stock_side, partial(_with_dispatch, stock_side))}
         for name, early in EARLY.items():
             variants[name] = (our_side, partial(_with_session, our_side, early))
+        variants["direct_0s"] = (direct_side, partial(_with_session, direct_side, 0.0))
         tallies = {name: Tally() for name in variants}
         for side, come in variants.values():
             await _one(side, come, Tally())  # the first call of each is not counted

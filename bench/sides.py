@@ -15,6 +15,7 @@ from typing import Any, Protocol
 import psutil
 from livekit import api
 
+from gateway.settings import Lane
 from tests.live.clients import Person
 from tests.live.gateway import Gateway
 from tests.live.observer import Observer
@@ -43,9 +44,8 @@ class Side(Protocol):
 class Ours:
     """`POST /api/livekit/job`."""
 
-    name = "ours"
-
-    def __init__(self, site: Site, observer: Observer, gateway: Gateway) -> None:
+    def __init__(self, name: str, site: Site, observer: Observer, gateway: Gateway) -> None:
+        self.name = name
         self.site = site
         self.observer = observer
         self.agent = gateway.agent
@@ -89,15 +89,17 @@ class Stock:
 
 
 @contextlib.asynccontextmanager
-async def ours(*, slots: int) -> AsyncIterator[Side]:
+async def ours(*, slots: int, lane: Lane = "dispatch") -> AsyncIterator[Side]:
+    """Called `ours`, and by its lane where that is the direct one."""
     site = Site()
+    name = "ours" if lane == "dispatch" else lane
     with site.livekit:
         async with (
             site.observer() as observer,
-            site.gateway(f"{AGENT_MODULE}:server", slots=slots) as gateway,
+            site.gateway(f"{AGENT_MODULE}:server", slots=slots, env={"ROOMKEEPER_LAUNCH": lane}) as gateway,
         ):
             await gateway.warm(slots)
-            yield Ours(site, observer, gateway)
+            yield Ours(name, site, observer, gateway)
 
 
 @contextlib.asynccontextmanager

@@ -1,6 +1,7 @@
 """From the call to the agent's audio track at a person who waits in the room, one room after the other.
 
-`ours`: a POST; `stock`: a bare `CreateDispatch` to the same agent in a stock worker. The sides take turns.
+`ours`: a POST; `direct`: the same by the direct lane; `stock`: a bare `CreateDispatch` to the same agent in a
+stock worker. The sides take turns.
 """
 
 from __future__ import annotations
@@ -32,7 +33,10 @@ class Tally:
 
 async def run(n: int = N) -> tuple[Sequence[Row], Sequence[str]]:
     async with contextlib.AsyncExitStack() as stack:
-        sides = [await stack.enter_async_context(ours(slots=SLOTS)), await stack.enter_async_context(stock())]
+        sides = [
+            await stack.enter_async_context(side)
+            for side in (ours(slots=SLOTS), ours(slots=SLOTS, lane="direct"), stock())
+        ]
         tallies = {side.name: Tally() for side in sides}
         for side in sides:
             await one_room(side, Tally())  # the first call of each side is not counted
@@ -42,7 +46,7 @@ async def run(n: int = N) -> tuple[Sequence[Row], Sequence[str]]:
     rows = [row(name, n, tally) for name, tally in tallies.items()]
     return rows, [
         f"from the call to the agent's track subscribed, a person in the room; lost after {TIMEOUT:g} s",
-        f"ours: {SLOTS} slots; stock: livekit-agents' defaults",
+        f"ours, direct: {SLOTS} slots; stock: livekit-agents' defaults",
     ]
 
 

@@ -54,8 +54,9 @@ class Metrics:
         )
         self.dispatches = Counter(
             "roomkeeper_dispatches_total",
-            "Dispatches by outcome: created, or unknown when LiveKit gave no answer; then claimed when the"
-            " gate granted a job (also of a dispatch that was not ours), or lost.",
+            "Dispatches by outcome: created, unknown when LiveKit gave no answer, launched when it was not"
+            " asked; then claimed when the gate granted a job (also of a dispatch that was not ours), or"
+            " lost.",
             ["outcome"],
             registry=r,
         )

@@ -18,6 +18,7 @@ import msgspec
 from livekit.agents import JobContext, JobProcess
 
 from pool.clock import uptime
+from pool.compat import start_rtc
 from pool.guard import die_with_parent
 from pool.ports import JobEventKind
 from pool.reports import Answer, Report
@@ -58,10 +59,12 @@ class Link:
 
 
 def prepare(setup: Callable[[JobProcess], Any] | None, path: str, process: JobProcess) -> Any:
-    """In place of the user's `setup_fnc`: tie this process to the worker, then do the user's setup."""
+    """In place of the user's `setup_fnc`: tie this process to the worker, get ready for a room, then do the
+    user's setup."""
     global _link
     die_with_parent()
     _link = Link(path)
+    start_rtc()
     return setup(process) if setup is not None else None
 
 

@@ -13,14 +13,18 @@ import multiprocessing.popen_forkserver as mp_popen
 import os
 import signal
 import threading
-from collections.abc import Awaitable, Callable
+import time
+from collections.abc import Awaitable, Callable, Iterator
 from multiprocessing.connection import wait
 from typing import Any
 
-from livekit.agents import AgentServer, JobContext, JobRequest
+from livekit.agents import AgentServer, JobContext, JobRequest, WorkerPermissions
 from livekit.agents.ipc import supervised_proc
 from livekit.agents.ipc.job_proc_executor import ProcJobExecutor
 from livekit.agents.ipc.proc_pool import ProcPool
+from livekit.agents.job import JobAcceptArguments, RunningJobInfo
+from livekit.protocol import agent
+from livekit.rtc import _ffi_client
 
 Executor = ProcJobExecutor
 """One job process as its parent sees it: `pid`, `exitcode`, `running_job`, `aclose()` (fact 46)."""
@@ -126,6 +130,16 @@ def reserved(server: AgentServer) -> int:
     return getattr(server, "_reserved_slots", 0)
 
 
+@contextlib.contextmanager
+def reserving(server: AgentServer) -> Iterator[None]:
+    """Count an offer that upstream does not know of among `reserved`."""
+    server._reserved_slots = reserved(server) + 1
+    try:
+        yield
+    finally:
+        server._reserved_slots -= 1
+
+
 async def push_status(server: AgentServer, load: float) -> None:
     """Tell livekit-server the load now, rather than within 2.5 s (fact 52). Nothing while unconnected."""
     server._worker_load = load
@@ -138,6 +152,34 @@ async def push_status(server: AgentServer, load: float) -> None:
 def processes(server: AgentServer) -> Processes | None:
     """The processes of the present `run()`, None before the first."""
     return getattr(server, "_proc_pool", None)
+
+
+async def launch(server: AgentServer, job: agent.Job, accepted: JobAcceptArguments, token: str) -> None:
+    """Hand a job to a process, as `run()` does once LiveKit has assigned one (fact 67).
+
+    Raises what the start of a process raises, when none is warm and none can be started.
+    """
+    pool = processes(server)
+    assert pool is not None, "it runs"
+    now = time.time()
+    await pool.launch_job(
+        RunningJobInfo(
+            accept_arguments=accepted,
+            job=job,
+            url=server._ws_url,
+            token=token,
+            worker_id=server.id,
+            fake_job=False,
+            received_at=now,
+            accepted_at=now,
+            assigned_at=now,
+        )
+    )
+
+
+def permissions(server: AgentServer) -> WorkerPermissions:
+    """What agents of this server may do in their rooms."""
+    return server._permissions
 
 
 def executors(pool: Processes) -> list[Executor]:
@@ -176,6 +218,19 @@ def take_spare(pool: Processes) -> Executor | None:
         return None
     spare = pool._warmed_proc_queue.get_nowait()
     return spare if isinstance(spare, Executor) else None
+
+
+# -- inside job processes ----------------------------------------------------------------------------------
+
+
+def load_rtc_library() -> None:
+    """Map livekit-rtc's native library, which begins nothing by itself: before a fork, once for all."""
+    _ffi_client.get_ffi_lib()
+
+
+def start_rtc() -> None:
+    """Start livekit-rtc's native runtime, as the first `rtc.Room()` of a process would."""
+    _ = _ffi_client.FfiClient.instance
 
 
 # -- CPython's forkserver ----------------------------------------------------------------------------------

@@ -1,4 +1,5 @@
-"""Preloaded by the forkserver, and imported by nothing else: ties the forkserver's life to the worker's.
+"""Preloaded by the forkserver, and imported by nothing else: loads what all job processes share, and ties the
+forkserver's life to the worker's.
 
 Otherwise it would outlive a killed worker for as long as one of its jobs does, since each of them holds the
 pipe whose end it waits for; and the jobs' own tie to their parent would mean nothing (fact 13).
@@ -6,6 +7,8 @@ pipe whose end it waits for; and the jobs' own tie to their parent would mean no
 
 from __future__ import annotations
 
+from pool.compat import load_rtc_library
 from pool.guard import die_with_parent
 
 die_with_parent()
+load_rtc_library()

@@ -18,12 +18,25 @@ class Offer:
 
     job_id: str
     dispatch_id: str
+    """"" for one that LiveKit did not offer (`Launch`)."""
     room: str
     sid: str
     agent: str
     attributes: Mapping[str, str] = field(default_factory=dict)
     """The dispatch's attributes (fact 47): want id, generation and SID when the dispatch is ours."""
     metadata: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Launch:
+    """A job for this pool that LiveKit is not asked for."""
+
+    room: str
+    sid: str
+    attributes: Mapping[str, str]
+    """As a dispatch of ours carries them."""
+    metadata: str = ""
+    room_metadata: str = ""
 
 
 class Verdict(Enum):
@@ -117,6 +130,11 @@ class Capacity:
     """Nobody could answer for what is offered (`Workers.pause`)."""
 
     @property
+    def taken(self) -> float:
+        """The share of its slots that have a job, or are about to."""
+        return (self.running + self.starting) / self.slots if self.slots else 1.0
+
+    @property
     def registered(self) -> bool:
         return bool(self.node_id)
 
@@ -152,6 +170,11 @@ class Workers(Protocol):
     def inside(self) -> Collection[str]:
         """Ids of the jobs that have a process and may be in their room, or get there: those that left it for
         good are not among them."""
+
+    def launch(self, launch: Launch) -> None:
+        """Have the job answered and launched as if LiveKit had offered it: `Gate.claim` decides, the user's
+        own `on_request` is asked, the events are the same. Returns at once; a job that comes to nothing is
+        told as any other."""
 
     def end(self, job_id: str, *, kill: bool = False) -> None:
         """End a job. Returns at once; `EXITED` tells when it is done.

@@ -17,8 +17,9 @@ from livekit.agents import AgentServer, JobExecutorType
 from pool import child, compat, loading
 from pool.acceptance import Acceptance
 from pool.capacity import Slots
+from pool.direct import DirectLane
 from pool.jobs import Jobs
-from pool.ports import Capacity, Gate, JobEvent, Listener
+from pool.ports import Capacity, Gate, JobEvent, Launch, Listener
 from pool.reports import ReportServer
 from pool.tasks import Tasks
 
@@ -73,6 +74,7 @@ class Pool:
             finish_timeout=finish_timeout,
         )
         self._server: AgentServer | None = None
+        self._direct: DirectLane | None = None
         self._agent = default_agent_name
         self._reports: ReportServer | None = None
         self._ready: set[compat.Executor] = set()
@@ -99,6 +101,10 @@ class Pool:
 
     def inside(self) -> list[str]:
         return self._jobs.inside()
+
+    def launch(self, launch: Launch) -> None:
+        assert self._direct is not None, "it has free slots only when it runs"
+        self._direct.launch(launch)
 
     def end(self, job_id: str, *, kill: bool = False) -> None:
         self._jobs.end(job_id, kill=kill)
@@ -163,6 +169,9 @@ class Pool:
             user_on_request=compat.on_request(server),
             answering=self._slots.answering,
             draining=lambda: self._slots.draining,
+        )
+        self._direct = DirectLane(
+            server, acceptance, self._tasks, api_key=self._api_key, api_secret=self._api_secret
         )
         user_entrypoint = compat.entrypoint(server)
         assert user_entrypoint is not None, "loading checked it"

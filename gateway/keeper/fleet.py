@@ -270,6 +270,15 @@ class Fleet:
         # Our own is asked for anew each time: what it has just taken counts at once.
         return others.with_worker(self._workers.capacity()) if agent == self._workers.agent else others
 
+    def takes_next(self, agent: str) -> bool:
+        """Whether a job for the agent is best taken by this replica: it has a process for it, and none of the
+        others is less busy. The leader must not fill up while they are idle."""
+        own = self._workers.capacity()
+        if agent != self._workers.agent or not own.free:
+            return False
+        others = (r.capacity for r in self._living_others() if r.agent == agent and r.capacity.free)
+        return all(own.taken <= other.taken for other in others)
+
     def node(self, want: Want) -> str:
         """The LiveKit node that the want was pinned under, while a worker is registered there; else another
         one; "" while no worker is registered, or one that was there may be there still. Another one than the

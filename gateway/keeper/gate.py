@@ -34,6 +34,8 @@ another worker after that. A worker that stood still finds older questions when 
 LIVEKIT_WAITS = 2.5
 """Seconds after a dispatch in which the answer of a worker that stood still until now may still count. What
 it grants later is nobody's job, and keeps the others from the room until the claim is given up."""
+LOOK_LIFE = 0.1
+"""Seconds for which a look at a room lets a job connect that LiveKit did not offer."""
 CONFIRM_LIFE = 1.0
 """Seconds for which what was read of a claim lets its job connect."""
 
@@ -59,7 +61,7 @@ class ClaimGate:
         asks: Asks,
         jobs: Jobs,
         admission: Admission,
-        wake: Callable[[str], None],
+        wake_soon: Callable[[str], None],
         metrics: Metrics,
         clock: Clock,
     ) -> None:
@@ -69,9 +71,11 @@ class ClaimGate:
         self._asks = asks
         self._jobs = jobs
         self._admission = admission
-        self._wake = wake
+        self._wake_soon = wake_soon
         self._metrics = metrics
         self._clock = clock
+        self._direct: dict[str, float] = {}
+        """Jobs that LiveKit did not offer, until they connect: when their room was last looked at."""
 
     async def claim(self, offer: Offer) -> Verdict:
         try:
@@ -81,6 +85,9 @@ class ClaimGate:
             word, verdict = "unknown", Verdict.UNKNOWN
         self._metrics.offers.labels(word).inc()
         if verdict is Verdict.GRANTED:
+            if not offer.dispatch_id:
+                self._direct = {job: at for job, at in self._direct.items() if job in self._jobs.held}
+                self._direct[offer.job_id] = _sent_at(offer)
             self._metrics.dispatches.labels("claimed").inc()
         elif word == "duplicate":
             self._metrics.duplicates_refused.inc()
@@ -106,8 +113,9 @@ class ClaimGate:
         if self._clock() > began + CONFIRM_LIFE or self._jobs.just_paused(self._clock()):
             # This process stood still: what it read is old, and the room may have ended meanwhile.
             claim = await self._still_holds(job_id)
-            return claim is not None and await self._room_is_there(claim)
-        return claim is not None
+        elif self._clock() < self._direct.pop(job_id, math.inf) + LOOK_LIFE:
+            return claim is not None  # LiveKit has told only just now which room is meant
+        return claim is not None and await self._room_is_there(claim)
 
     async def _still_holds(self, job_id: str) -> Claim | None:
         try:
@@ -161,7 +169,7 @@ class ClaimGate:
         self._admission.confirmed(want)
         if want.lacking_since:
             self._metrics.time_to_agent.labels("claimed").observe(self._clock() - want.lacking_since)
-        self._wake(offer.room)
+        self._wake_soon(offer.room)
         return word, Verdict.GRANTED
 
     async def _adopt(self, offer: Offer) -> Want | None:

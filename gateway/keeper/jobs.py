@@ -37,6 +37,9 @@ _STAGES = {
     JobEventKind.OPEN: Stage.OPEN,
 }
 
+_ON_ITS_WAY = frozenset({JobEventKind.LAUNCHED, JobEventKind.ENTERED, JobEventKind.CONNECTED})
+"""The next one is about to come."""
+
 PARKED_RETRY = 2.0
 STORE_RETRY = 0.2
 """Seconds between tries to write what a job told while the store is away."""
@@ -94,14 +97,16 @@ class Jobs:
         clock: Clock,
         *,
         next_beat: Callable[[], Awaitable[None]],
+        wake_soon: Callable[[str], None],
     ) -> None:
-        """`wake(room)`: the leader should look at it. `next_beat()`: wait until the store knows all that this
-        replica knows."""
+        """`wake(room)`: the leader should look at it; `wake_soon(room)`: there is no hurry. `next_beat()`:
+        wait until the store knows all that this replica knows."""
         self._next_beat = next_beat
         self._store = store
         self._wants = wants
         self._admission = admission
         self._wake = wake
+        self._wake_soon = wake_soon
         self._metrics = metrics
         self._clock = clock
         self.held: dict[str, tuple[Claim, Want]] = {}
@@ -202,7 +207,9 @@ class Jobs:
                     done = True
             if done:
                 break
-        if claim is not None:
+        if claim is not None and event.kind in _ON_ITS_WAY:
+            self._wake_soon(claim.room)
+        elif claim is not None:
             self._wake(claim.room)
 
     async def _claim_of(self, job_id: str) -> Claim | None:

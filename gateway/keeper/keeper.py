@@ -39,6 +39,8 @@ from pool.ports import Capacity, JobEvent, JobEventKind, Offer, Verdict, Workers
 
 log = structlog.get_logger(__name__)
 
+SOON = 0.15
+"""Seconds in which an agent on its way is mostly there: a look at each of its steps would only hold it up."""
 PAUSE_CHECK = 0.5
 PAUSE = 5.0
 """Seconds that the event loop must have stood still for it to count as a pause."""
@@ -102,9 +104,18 @@ class Keeper:
         self._following = Following(wants, clock, job=self.job, leads=self._leads)
         self._post = Post(store, fleet.id, self._take_note, missed=lambda: self._lead.doubt())
         self._asks = Asks(store, wants, admission, self._wake, metrics, clock, leads=self._leads)
-        self._jobs = Jobs(store, wants, admission, self._wake, metrics, clock, next_beat=fleet.next_beat)
+        self._jobs = Jobs(
+            store,
+            wants,
+            admission,
+            self._wake,
+            metrics,
+            clock,
+            next_beat=fleet.next_beat,
+            wake_soon=self._wake_soon,
+        )
         self._gate = ClaimGate(
-            store, livekit, fleet, self._asks, self._jobs, admission, self._wake, metrics, clock
+            store, livekit, fleet, self._asks, self._jobs, admission, self._wake_soon, metrics, clock
         )
         self._audit = Audit(store, fleet, workers, self._jobs, wants, self._show, metrics, clock)
         self._memory = memory = Memory(clock)
@@ -202,6 +213,11 @@ class Keeper:
         this replica itself."""
         if self._leads():
             self._queue.add(room)
+
+    def _wake_soon(self, room: str) -> None:
+        """The same, where something more is about to be written."""
+        if self._leads():
+            self._queue.add(room, self._clock() + SOON)
 
     def _show(self, room: str) -> None:
         """Something about the room has changed, and nothing is written of it: the leader should look."""
@@ -352,7 +368,8 @@ class Keeper:
         if wanted or (hint.person and (self._wants.invited(hint.room) or self._policy.agents_for(hint.room))):
             if hint.person and hint.event == "participant_joined":
                 self._memory.hear_join(hint.room, hint.identity)
-            self._queue.add(hint.room)
+            calm = hint.event == "room_started" or (hint.event == "participant_joined" and not hint.person)
+            self._queue.add(hint.room, self._clock() + SOON if calm else None)
             return True
         return False
 

@@ -207,6 +207,7 @@ class Room:
     people: int = 0
     """Participants that are not agents (fact 76)."""
     created_at: float = 0.0
+    metadata: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 import structlog
 
-from gateway.keeper import gate, notes
+from gateway.keeper import notes
 from gateway.keeper.admission import Admission
 from gateway.keeper.asks import Asks
+from gateway.keeper.dispatcher import Dispatcher
 from gateway.keeper.fleet import Fleet
 from gateway.keeper.heart import BEAT
 from gateway.keeper.jobs import Jobs
+from gateway.keeper.look import Look, could_not_tell
 from gateway.keeper.memory import Memory
 from gateway.keeper.model import Claim, End, Room, Seen, Stage, State, Unknown, Want
 from gateway.keeper.notes import Note
@@ -31,9 +33,8 @@ from gateway.keeper.situation import (
     Release,
     RemoveParticipant,
     Situation,
-    change,
 )
-from gateway.keeper.wants import Wants, failed
+from gateway.keeper.wants import Wants
 from gateway.metrics import Metrics
 from gateway.settings import KeeperSettings
 from pool.ports import Workers
@@ -42,28 +43,8 @@ log = structlog.get_logger(__name__)
 
 WITNESS_INTERVAL = 3.0
 """Seconds after which an agent whose replica lapsed, and which lives, is asked again."""
-LOST_BACKOFF = 1.0
-"""Longest back-off, in seconds, after dispatches for a name of ours that nobody claimed."""
-MOST_AT_ONCE = 4
-"""Dispatches for one room and a name of ours, when some were lost before, or a replica lapsed: LiveKit asks
-one worker for each, and never notices one that is frozen (fact 74). The gate lets one in."""
-FRESH = 1.0
-"""Seconds for which a look tells who is in the room: when the store was slow since then, another one has to
-tell that it is still empty before somebody is called."""
 ROOM_GONE_GRACE = 5.0
 """A job whose room ended leaves by itself; after this it is made to."""
-
-
-@dataclass(frozen=True, slots=True)
-class Look:
-    """How a pass went."""
-
-    due: float | None = None
-    """When to look again; None: when something happens."""
-    unknown: str = ""
-    """What could not be told; the room comes again with a back-off."""
-    nodeless: bool = False
-    """LiveKit cannot reach the room's node."""
 
 
 class Reconciler:
@@ -103,6 +84,20 @@ class Reconciler:
         self._metrics = metrics
         self._clock = clock
         self._memory = memory
+        self._dispatcher = Dispatcher(
+            store=store,
+            livekit=livekit,
+            fleet=fleet,
+            workers=workers,
+            wants=wants,
+            admission=admission,
+            settings=settings,
+            metrics=metrics,
+            clock=clock,
+            memory=memory,
+            observe=self._observe,
+            must_lead=self._must_lead,
+        )
 
     async def reconcile(self, room: str, epoch: int) -> Look:
         """Bring one room to what is wanted in it, as the leader of that epoch.
@@ -112,7 +107,7 @@ class Reconciler:
         seen = await self._observe(room)
         if isinstance(seen, Unknown):
             await self._explain(room, seen, epoch)
-            return _unknown(seen)
+            return could_not_tell(seen)
         known = await self._store.wants(room)
         if await self._ask_by_policy(seen, known, epoch):
             known = await self._store.wants(room)
@@ -188,7 +183,7 @@ class Reconciler:
                 claim = await self._adopted(claim, want, epoch)
             runs = await self._runs(claim, seen, answers) if claim is not None else False
             if isinstance(runs, Unknown):
-                return _unknown(runs)
+                return could_not_tell(runs)
             decided = plan(self._situation(want, claim, seen, runs=runs), self._settings)
             after = _sighted(decided.want, want, seen)
             if not await self._wants.write(after, was=want, epoch=epoch):
@@ -325,10 +320,11 @@ class Reconciler:
                         await self._jobs.end(claim, action.end, self._clock(), epoch=epoch)
                     changed = True
                 case LoseDispatch():
-                    await self._lose(want, epoch)
+                    await self._dispatcher.lose(want, epoch)
                     changed = True
                 case Dispatch():
-                    return await self._dispatch(want, decided, seen, epoch), seen, False
+                    look = await self._dispatcher.dispatch(want, seen, decided.due, epoch)
+                    return look, seen, False
         return Look(due=decided.due), seen, changed
 
     def _must_lead(self, epoch: int) -> None:
@@ -360,76 +356,11 @@ class Reconciler:
         """None: certainly gone."""
         removed = await self._livekit.remove_participant(room, action.identity)
         if isinstance(removed, Unknown):
-            return _unknown(removed)
+            return could_not_tell(removed)
         if removed:
             self._metrics.participants_removed.labels(action.kind).inc()
             log.info("participant_removed", room=room, identity=action.identity, kind=action.kind)
         return None
-
-    async def _lose(self, want: Want, epoch: int) -> None:
-        self._admission.lost(want)
-        self._metrics.dispatches.labels("lost").inc()
-        log.warning("dispatch_lost", room=want.room, agent=want.agent, job=want.id)
-        now = self._clock()
-        after = replace(failed(want, now=now, reason="no worker took the job"), lost=want.lost + 1)
-        if self._admission.ours(want.agent):  # it went only because somebody of ours could take it
-            after = replace(after, not_before=min(after.not_before, now + LOST_BACKOFF))
-        await self._wants.write(after, was=want, epoch=epoch)
-
-    async def _dispatch(self, want: Want, decided: Plan, seen: Seen, epoch: int) -> Look:
-        if self._wants.ended(want.id):  # since it was read: it must not stand in the line for a moment
-            return Look()
-        if self._clock() > seen.at + FRESH and seen.room is not None:
-            again = await self._observe(want.room)
-            if isinstance(again, Unknown):
-                return _unknown(again)
-            if again.room is None or again.room.sid != want.sid or again.agents(want.agent):
-                return Look(due=self._clock())
-            seen = again
-        if (why := self._admission.enter(want)) is not None:
-            waiting = change(want, State.WAITING, why, self._clock())
-            if not await self._wants.write(waiting, was=want, epoch=epoch):
-                self._admission.leave(want)  # stopped meanwhile, say: nobody may wait behind it
-                return Look(due=self._clock())
-            return Look(due=decided.due)
-        pinned = await self._pinned(want, seen)
-        if isinstance(pinned, Unknown):
-            self._admission.leave(want)
-            stored = await self._store.want(want.id)
-            if stored is not None and not stored.state.ended:
-                self._admission.queue(stored)
-            return _unknown(pinned)
-        now = self._clock()
-        # Written before the call: after a kill in between, the gate tells the two dispatches apart.
-        sent = change(pinned, State.DISPATCHED, "LiveKit was asked for the agent", now)
-        sent = replace(sent, dispatched_at=now)
-        if not await self._wants.write(sent, was=want, epoch=epoch):
-            self._admission.leave(want)
-            return Look(due=now)
-        if want.lacking_since:
-            self._metrics.time_to_agent.labels("dispatched").observe(now - want.lacking_since)
-        ours = self._admission.ours(sent.agent)
-        doubts = sent.lost + (1 if self._fleet.lapsed else 0)
-        for _ in range(min(MOST_AT_ONCE, 2**doubts) if ours else 1):
-            self._must_lead(epoch)
-            dispatch = await self._livekit.create_dispatch(
-                sent.room, sent.agent, metadata=sent.metadata, attributes=gate.attributes(sent)
-            )
-            outcome = "unknown" if isinstance(dispatch, Unknown) else "created"
-            self._metrics.dispatches.labels(outcome).inc()
-            log.info("dispatch_created", room=sent.room, agent=sent.agent, job=sent.id, outcome=outcome)
-            # An unknown answer may have had its effect (I3): wait for the claim all the same.
-        return Look(due=now + (self._settings.claim_timeout if ours else self._settings.foreign_timeout))
-
-    async def _pinned(self, want: Want, seen: Seen) -> Want | Unknown:
-        """The want with its room's SID, which must be known before anything is dispatched into it (I4)."""
-        if seen.room is not None:
-            return want
-        room = await self._livekit.create_room(want.room, empty_timeout=self._settings.empty_timeout)
-        if isinstance(room, Unknown):
-            return room
-        self._memory.note(want.room, replace(seen, room=room, at=self._clock()))
-        return replace(want, sid=room.sid, node=self._fleet.node(want))
 
     async def _dismiss(self, claim: Claim, seen: Seen, answers: dict[str, bool], epoch: int) -> Look:
         """A claim whose want has ended: its job leaves the room."""
@@ -437,7 +368,7 @@ class Reconciler:
         listed = any(p.identity == claim.identity for p in seen.participants)
         runs = await self._runs(claim, seen, answers)
         if isinstance(runs, Unknown):
-            return _unknown(runs)
+            return could_not_tell(runs)
         if not runs:
             removal = await self._remove(claim.room, RemoveParticipant(claim.identity, "ghost"))
             if removal is not None:
@@ -482,10 +413,6 @@ def _sighted(after: Want, want: Want, seen: Seen) -> Want:
     if there and (after != want or want.asked_at > want.seen_at):
         return replace(after, seen_at=seen.at)
     return after
-
-
-def _unknown(answer: Unknown) -> Look:
-    return Look(unknown=answer.why, nodeless=answer.nodeless)
 
 
 def _of_agent(claims: Iterable[Claim], agent: str) -> Claim | None:

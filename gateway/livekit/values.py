@@ -21,6 +21,7 @@ def room_of(message: models.Room, ahead: float = 0.0) -> Room:
         sid=message.sid,
         people=message.num_participants,  # fact 76: without agents
         created_at=_seconds(message.creation_time_ms, message.creation_time) + ahead,
+        metadata=message.metadata,
     )
 
 

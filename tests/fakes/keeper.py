@@ -13,7 +13,7 @@ from gateway.keeper.model import Ask, Invitation, Job, Participant, State, Want
 from gateway.keeper.notes import Hint
 from gateway.keeper.ports import StoreUnavailable
 from gateway.keeper.reports import Health, Reports, RoomReport
-from pool.ports import Capacity
+from pool.ports import Capacity, Launch
 
 NOW = 1_700_000_000.0
 
@@ -172,6 +172,9 @@ class FakeWorkers:
 
     def inside(self) -> list[str]:
         return []
+
+    def launch(self, launch: Launch) -> None:
+        pass
 
     def end(self, job_id: str, *, kill: bool = False) -> None:
         pass

@@ -48,6 +48,10 @@ class Dispatching(World):
         super().__init__(clock, rng=rng, departure_timeout=departure_timeout, empty_timeout=empty_timeout)
         self._workers: list[Registration] = []
 
+    def new_job_id(self) -> str:
+        """For a job that a worker launches without having been asked."""
+        return self._id("AJ")
+
     def register(self, worker: Worker) -> Registration:
         """A worker connects. One that comes later gets nothing of what was dispatched before (fact 2)."""
         registration = Registration(worker=worker, connected=False)

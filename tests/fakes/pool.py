@@ -14,10 +14,10 @@ from dataclasses import replace
 from functools import partial
 
 import anyio
-import anyio.lowlevel
+from anyio.abc import TaskGroup
 
 from gateway.livekit.webhooks import Event
-from pool.ports import Capacity, Gate, JobEvent, JobEventKind, Listener, Offer, Verdict
+from pool.ports import Capacity, Gate, JobEvent, JobEventKind, Launch, Listener, Offer, Verdict
 from tests.fakes.livekit import FakeLiveKit
 from tests.fakes.livekit_parts import Accepted, Answer, Connection, Link, Refused, Registration
 from tests.fakes.pool_jobs import FakeJob, Frozen, Timing
@@ -50,6 +50,7 @@ class FakePool:
         self.registration: Registration | None = None
         self._held: list[Callable[[], None]] = []
         self._thawed = anyio.Event()
+        self._launches, self._launching = anyio.create_memory_object_stream[Offer](math.inf)
         self._entered, self._entering = anyio.create_memory_object_stream[tuple[FakeJob, str]](math.inf)
         self.timing = Timing()
         self.frozen = Frozen.NOTHING
@@ -173,6 +174,18 @@ class FakePool:
             for job_id, job in self.jobs.items()
             if job.launched and (job.connection is None or job.connection.link is not Link.LEFT)
         ]
+
+    def launch(self, launch: Launch) -> None:
+        offer = Offer(
+            job_id=self._livekit.new_job_id(),
+            dispatch_id="",
+            room=launch.room,
+            sid=launch.sid,
+            agent=self._agent,
+            attributes=launch.attributes,
+            metadata=launch.metadata,
+        )
+        self._launches.send_nowait(offer)
 
     def end(self, job_id: str, *, kill: bool = False) -> None:
         self._supervise(partial(self._end_job, job_id, kill))
@@ -335,10 +348,21 @@ class FakePool:
         self._entered.send_nowait((job, what))
 
     async def run(self) -> None:
-        """Ask the gate for its confirmation of each job that entered, until cancelled."""
-        async with anyio.create_task_group() as confirming:
+        """Answer what is launched here, and ask the gate for its confirmation of each job that entered, until
+        cancelled."""
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(self._answer_launches, tasks)
             async for job, what in self._entering:
-                confirming.start_soon(self._confirm, job, what)
+                tasks.start_soon(self._confirm, job, what)
+
+    async def _answer_launches(self, tasks: TaskGroup) -> None:
+        async for offer in self._launching:
+            tasks.start_soon(self._answer_launch, offer)
+
+    async def _answer_launch(self, offer: Offer) -> None:
+        if isinstance(await self.offered(offer), Accepted):
+            await self._awake()
+            self._assigned(offer)
 
     async def _confirm(self, job: FakeJob, what: str) -> None:
         await self._awake()

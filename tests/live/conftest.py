@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import AsyncIterator, Callable, Generator, Iterator
+from typing import get_args
 
 import pytest
 
+from gateway.settings import Lane
 from tests.live.gateway import Gateway
 from tests.live.observer import Observer
 from tests.live.site import Site
@@ -42,6 +44,19 @@ def site() -> Iterator[Site]:
     site = Site()
     with site.livekit:
         yield site
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Modules that say `BOTH_LANES` are run once by each."""
+    if getattr(metafunc.module, "BOTH_LANES", False):
+        metafunc.parametrize("lane", get_args(Lane), indirect=True, scope="module")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def lane(request: pytest.FixtureRequest, site: Site) -> Lane:
+    """How the gateways of the module call agents. A module's own gateway must ask for it."""
+    site.lane = getattr(request, "param", "dispatch")
+    return site.lane
 
 
 @pytest.fixture

@@ -12,6 +12,7 @@ from collections.abc import Mapping
 
 from livekit import api
 
+from gateway.settings import Lane
 from tests.live.clients import Person
 from tests.live.gateway import Gateway
 from tests.live.observer import Observer
@@ -37,6 +38,8 @@ class Site:
         self.port = free_port(socket.SOCK_STREAM)
         hook = f"http://127.0.0.1:{self.port}/api/livekit/webhook"
         self.livekit = LiveKitServer(webhook_urls=[hook] if webhooks else [], key=key, secret=secret)
+        self.lane: Lane = "dispatch"
+        """How its gateways call agents, unless they are told."""
 
     def gateway(
         self,
@@ -47,6 +50,7 @@ class Site:
         env: Mapping[str, str] | None = None,
     ) -> Gateway:
         """A gateway on the site's port; `module` None: the built-in echo agent."""
+        env = {"ROOMKEEPER_LAUNCH": self.lane, **(env or {})}
         return Gateway(self.livekit, module, slots=slots, port=self.port, command=command, env=env)
 
     def observer(self) -> Observer:

@@ -8,11 +8,13 @@ from collections.abc import AsyncIterator
 
 import pytest
 
+from gateway.settings import Lane
 from tests.live.conftest import Rooms
 from tests.live.gateway import Gateway
 from tests.live.observer import Observer
 from tests.live.site import Site, tries
 
+BOTH_LANES = True
 pytestmark = [pytest.mark.anyio, pytest.mark.needs("livekit-server")]
 
 SERVED = 10.0
@@ -22,7 +24,7 @@ AFTER_A_SLOT = 2.0
 
 
 @pytest.fixture(scope="module")
-async def gateway(site: Site) -> AsyncIterator[Gateway]:
+async def gateway(site: Site, lane: Lane) -> AsyncIterator[Gateway]:
     async with site.gateway("tests.live.agents.beeper:server", slots=SLOTS) as gateway:
         await gateway.warm(SLOTS)
         yield gateway

@@ -16,6 +16,7 @@ from tests.live.conftest import Rooms
 from tests.live.observer import Observer
 from tests.live.site import Site, tries
 
+BOTH_LANES = True
 pytestmark = [pytest.mark.anyio, pytest.mark.needs("livekit-server")]
 
 RAISED = "roomkeeper_agents_replaced_total"

@@ -8,17 +8,19 @@ from typing import Any
 
 import pytest
 
+from gateway.settings import Lane
 from tests.live.gateway import Gateway
 from tests.live.observer import Observer
 from tests.live.site import Site
 
+BOTH_LANES = True
 pytestmark = [pytest.mark.anyio, pytest.mark.needs("livekit-server")]
 
 SOON = 10.0
 
 
 @pytest.fixture(scope="module")
-async def gateway(site: Site) -> AsyncIterator[Gateway]:
+async def gateway(site: Site, lane: Lane) -> AsyncIterator[Gateway]:
     async with site.gateway("tests.live.agents.reporter:server", slots=2) as gateway:
         await gateway.warm(2)
         yield gateway

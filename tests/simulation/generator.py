@@ -30,6 +30,7 @@ def draw(seed: int) -> History:
         slots=len(rooms) + rng.randint(1, 2),
         steps=sorted(steps, key=lambda s: s.at),
         linger=rng.choice([0.0, 0.0, 0.0, 0.0, 35.0]),
+        direct=rng.random() < 0.5,
     )
 
 

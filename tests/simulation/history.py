@@ -44,6 +44,8 @@ class History(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     replicas: int = 1
     slots: int = 4
     """Of each replica."""
+    direct: bool = False
+    """Replicas launch jobs themselves where they can (`ROOMKEEPER_LAUNCH=direct`)."""
     steps: Sequence[Step] = ()
     linger: float = 0.0
     """Seconds that are watched on after everything has settled."""
@@ -57,6 +59,7 @@ class History(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
 
     def __str__(self) -> str:
         head = f"seed={self.seed} replicas={self.replicas} slots={self.slots} linger={self.linger:g}"
+        head += " direct" if self.direct else ""
         return "\n".join([head, *(f"  {step}" for step in self.steps)])
 
 

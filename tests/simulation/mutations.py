@@ -124,6 +124,25 @@ MUTATIONS = [
         ),
     ),
     Mutation(
+        "no look before a direct agent enters",
+        walls.no_look_before_a_direct_agent_enters,
+        "I4",
+        # The room is seen just before it ends, nobody tells of that, the store is slow, and somebody else
+        # makes the room anew.
+        [
+            altered(history, direct=True)
+            for moment in range(10)
+            for history in _history(
+                _at(0.4, "join", room="r1", who="p"),
+                _at(7.5, "leave", room="r1", who="p"),
+                _at(27.0, "store-slow", amount=0.03, lasts=6.0),
+                _at(27.0, "webhooks", how="lost", amount=1.0, lasts=6.0),
+                _at(27.45 + moment / 100, "ask", room="r1"),
+                _at(27.8, "join", room="r1", who="q"),
+            )
+        ],
+    ),
+    Mutation(
         "unknown is absent",
         walls.unknown_is_absent,
         "I3",

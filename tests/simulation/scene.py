@@ -68,8 +68,9 @@ class Scene:
         self.step = ""
         """The kind of the step under way."""
         slots, seed = history.slots, history.seed
+        settings = replace(SETTINGS, launch="direct" if history.direct else "dispatch")
         self.replicas = [
-            Replica(n, livekit, self.store, SETTINGS, slots, seed) for n in range(history.replicas)
+            Replica(n, livekit, self.store, settings, slots, seed) for n in range(history.replicas)
         ]
         for each in self.replicas:
             each.on_start = self._started

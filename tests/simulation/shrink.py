@@ -43,6 +43,8 @@ def _candidates(history: History) -> Iterator[History]:
         yield replace(history, steps=steps[:left_out] + steps[left_out + 1 :])
     if history.linger:
         yield replace(history, linger=0.0)
+    if history.direct:
+        yield replace(history, direct=False)
     if history.replicas > 1:
         yield replace(history, replicas=history.replicas - 1)
     for number, step in enumerate(steps):

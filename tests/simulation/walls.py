@@ -137,6 +137,13 @@ def no_sid_pin() -> AbstractContextManager[Any]:
     return instead(ClaimGate, "_judge", unpinned)
 
 
+def no_look_before_a_direct_agent_enters() -> AbstractContextManager[Any]:
+    async def surely(self: ClaimGate, claim: Claim) -> bool:
+        return True
+
+    return instead(ClaimGate, "_room_is_there", surely)
+
+
 def unknown_is_absent() -> AbstractContextManager[Any]:
     rooms = LiveKitLine.rooms
 

@@ -3,21 +3,32 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import inspect
 import multiprocessing
 import multiprocessing.forkserver
 import os
 import signal
+import subprocess
+import sys
 import threading
 from collections.abc import Iterable
 
 import pytest
 from livekit import agents
-from livekit.agents import AgentServer, AgentSession, JobContext, JobRequest, WorkerOptions
+from livekit.agents import (
+    AgentServer,
+    AgentSession,
+    JobContext,
+    JobRequest,
+    WorkerOptions,
+    WorkerPermissions,
+)
 from livekit.agents.ipc import supervised_proc
 from livekit.agents.ipc.job_proc_executor import ProcJobExecutor
 from livekit.agents.ipc.proc_pool import ProcPool
 from livekit.agents.ipc.supervised_proc import SupervisedProc
+from livekit.agents.job import RunningJobInfo
 
 from pool import compat
 
@@ -92,6 +103,43 @@ def test_the_process_pool_has_the_names_that_are_used() -> None:
     assert "self._target_idle_processes = num_idle_processes" in source
     for event in ("created", "started", "ready", "job_launched", "closed"):
         assert f'"process_{event}"' in source
+
+
+def test_a_job_is_handed_over_as_upstream_does_it() -> None:
+    """What `run()` hands over after LiveKit's assignment, with the same fields (fact 67)."""
+    assert parameters(ProcPool.launch_job) == ["self", "info"]
+    source = inspect.getsource(AgentServer._answer_availability)
+    handed = source[source.index("RunningJobInfo(") : source.index("launch_job(")]
+    for field in dataclasses.fields(RunningJobInfo):
+        assert (f"{field.name}=" in handed) is (field.name != "launched_at"), field.name
+    assert not missing(["_ws_url", "_permissions"], vars(AgentServer()))
+    assert isinstance(compat.permissions(AgentServer()), WorkerPermissions)
+    assert isinstance(inspect.getattr_static(AgentServer, "id"), property)
+
+
+def test_what_agents_may_do_is_what_the_direct_lane_signs() -> None:
+    """A new permission would be missing from its tokens. LiveKit leaves the sources out as well."""
+    names = "can_publish can_subscribe can_publish_data can_update_metadata can_publish_sources hidden"
+    assert {field.name for field in dataclasses.fields(WorkerPermissions)} == set(names.split())
+
+
+def test_an_offer_that_upstream_does_not_know_is_reserved_as_well() -> None:
+    """For as long as it is answered."""
+    server = AgentServer()
+    with compat.reserving(server):
+        assert compat.reserved(server) == 1
+    assert compat.reserved(server) == 0
+
+
+def test_the_native_library_is_loaded_and_started_by_itself() -> None:
+    """Loading begins nothing; the runtime is a process's one instance, made when it is first asked for."""
+    script = (
+        "from livekit.rtc import _ffi_client as ffi; import pool.compat as compat, threading\n"
+        "before = threading.active_count(); compat.load_rtc_library()\n"
+        "assert ffi.FfiClient._instance is None and threading.active_count() == before\n"
+        "compat.start_rtc(); assert ffi.FfiClient._instance is ffi.FfiClient.instance"
+    )
+    subprocess.run([sys.executable, "-c", script], check=True, timeout=60)
 
 
 def test_a_job_process_tells_pid_exit_code_and_job() -> None:

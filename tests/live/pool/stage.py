@@ -15,7 +15,8 @@ from typing import Any, Protocol
 import psutil
 from livekit import api
 
-from pool.ports import Capacity, JobEvent, JobEventKind, Offer, Verdict
+from gateway.settings import Lane
+from pool.ports import Capacity, JobEvent, JobEventKind, Launch, Offer, Verdict
 from pool.supervisor import Pool
 from tests.live.clients import Person
 
@@ -117,10 +118,15 @@ class Stage:
     keeper: Keeper
     api: api.LiveKitAPI
     livekit: Server
+    lane: Lane
 
-    async def dispatch(self, room: str = "", *, metadata: str = "") -> str:
-        """`CreateDispatch` for a room (a new one by default); returns the room's name."""
+    async def call(self, room: str = "", *, metadata: str = "") -> str:
+        """Call the agent into a room (a new one by default), by the stage's lane; returns the room's name."""
         room = room or new_room()
+        if self.lane == "direct":
+            made = await self.api.room.create_room(api.CreateRoomRequest(name=room))
+            self.pool.launch(Launch(room=room, sid=made.sid, attributes={}, metadata=metadata))
+            return room
         await self.api.agent_dispatch.create_dispatch(
             api.CreateAgentDispatchRequest(agent_name=AGENT, room=room, metadata=metadata)
         )
@@ -158,6 +164,7 @@ async def running(
     slots: int,
     keeper: Keeper | None = None,
     warm: bool = True,
+    lane: Lane = "dispatch",
     **options: Any,
 ) -> AsyncIterator[Stage]:
     """A pool of `slots` that is registered and warm; closed at the end.
@@ -179,7 +186,7 @@ async def running(
     )
     task = asyncio.create_task(pool.run(), name="pool")
     lkapi = api.LiveKitAPI(livekit.http_url, livekit.key, livekit.secret)
-    stage = Stage(pool=pool, keeper=keeper, api=lkapi, livekit=livekit)
+    stage = Stage(pool=pool, keeper=keeper, api=lkapi, livekit=livekit, lane=lane)
     try:
         if warm:
             await stage.warm(slots)

@@ -29,7 +29,7 @@ async def is_echoed(person: Person) -> bool:
 async def test_the_echo_agent_answers_everybody_who_speaks(livekit_server: LiveKitServer) -> None:
     """One person, the same after leaving and coming back, and a second one."""
     async with running(livekit_server, "pool.agents.echo:server", slots=1) as stage:
-        room = await stage.dispatch()
+        room = await stage.call()
         first = await stage.person(room)
         assert await is_echoed(first)
         second = await stage.person(room)

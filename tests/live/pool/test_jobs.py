@@ -16,7 +16,7 @@ pytestmark = [pytest.mark.anyio, pytest.mark.needs("livekit-server")]
 async def test_every_stage_of_a_job_is_told_in_order(livekit_server: LiveKitServer) -> None:
     """A job without a session is launched, enters, connects, is open; ended, it leaves and exits."""
     async with running(livekit_server, "tests.live.agents.beeper", slots=1) as stage:
-        room = await stage.dispatch()
+        room = await stage.call()
         await stage.keeper.event(room, Kind.OPEN)
         job = stage.keeper.job_in(room)
         assert stage.pool.runs(job)
@@ -31,7 +31,7 @@ async def test_every_stage_of_a_job_is_told_in_order(livekit_server: LiveKitServ
 async def test_a_launched_job_is_known_by_pid_and_start_time(livekit_server: LiveKitServer) -> None:
     """LAUNCHED names a living process so that it can be found again after a restart."""
     async with running(livekit_server, "tests.live.agents.beeper", slots=1) as stage:
-        room = await stage.dispatch()
+        room = await stage.call()
         launched = await stage.keeper.event(room, Kind.LAUNCHED)
         assert psutil.Process(launched.pid).create_time() == launched.pid_started
 
@@ -39,7 +39,7 @@ async def test_a_launched_job_is_known_by_pid_and_start_time(livekit_server: Liv
 async def test_an_agent_whose_person_left_says_that_it_is_deaf(livekit_server: LiveKitServer) -> None:
     """A stock AgentSession agent is open when its session is, and tells at once why it closed (fact 82)."""
     async with running(livekit_server, "tests.live.agents.talker", slots=1) as stage:
-        room = await stage.dispatch()
+        room = await stage.call()
         person = await stage.person(room)
         await stage.keeper.event(room, Kind.OPEN)
         await person.ask(timeout=5)
@@ -52,7 +52,7 @@ async def test_an_agent_whose_person_left_says_that_it_is_deaf(livekit_server: L
 async def test_a_session_that_ends_by_its_own_will_says_so(livekit_server: LiveKitServer) -> None:
     """The close reason tells an end on purpose from a person's leave."""
     async with running(livekit_server, "tests.live.agents.talker", slots=1) as stage:
-        room = await stage.dispatch()
+        room = await stage.call()
         person = await stage.person(room)
         await stage.keeper.event(room, Kind.OPEN)
         await person.say("goodbye")
@@ -63,7 +63,7 @@ async def test_a_session_that_ends_by_its_own_will_says_so(livekit_server: LiveK
 async def test_an_exception_is_told_though_livekit_calls_it_success(livekit_server: LiveKitServer) -> None:
     """A raising entrypoint exits with code 0 (fact 49): RAISED tells its type, before LEFT and EXITED."""
     async with running(livekit_server, "tests.live.agents.raiser", slots=1) as stage:
-        room = await stage.dispatch()
+        room = await stage.call()
         person = await stage.person(room)
         await stage.keeper.event(room, Kind.OPEN)
         await person.tell("raise")
@@ -77,7 +77,7 @@ async def test_an_exception_is_told_though_livekit_calls_it_success(livekit_serv
 async def test_an_agent_that_leaves_by_itself_says_so(livekit_server: LiveKitServer) -> None:
     """`ctx.shutdown()` is a leave that the client initiated, without RAISED."""
     async with running(livekit_server, "tests.live.agents.leaver", slots=1) as stage:
-        room = await stage.dispatch()
+        room = await stage.call()
         person = await stage.person(room)
         await stage.keeper.event(room, Kind.OPEN)
         await person.tell("leave")
@@ -90,7 +90,7 @@ async def test_an_agent_that_leaves_by_itself_says_so(livekit_server: LiveKitSer
 async def test_a_removed_agent_says_that_it_was_removed(livekit_server: LiveKitServer) -> None:
     """RemoveParticipant shows as LEFT with LiveKit's reason, and the process ends."""
     async with running(livekit_server, "tests.live.agents.beeper", slots=1) as stage:
-        room = await stage.dispatch()
+        room = await stage.call()
         await stage.keeper.event(room, Kind.OPEN)
         identity = stage.keeper.identities[stage.keeper.job_in(room)]
         await stage.api.room.remove_participant(api.RoomParticipantIdentity(room=room, identity=identity))
@@ -101,7 +101,7 @@ async def test_a_removed_agent_says_that_it_was_removed(livekit_server: LiveKitS
 async def test_a_killed_job_is_told_at_once(livekit_server: LiveKitServer) -> None:
     """kill -9 of a job process: EXITED with -9 within a second, and the slot is free again."""
     async with running(livekit_server, "tests.live.agents.beeper", slots=1) as stage:
-        room = await stage.dispatch()
+        room = await stage.call()
         await stage.keeper.event(room, Kind.OPEN)
         launched = await stage.keeper.event(room, Kind.LAUNCHED)
         psutil.Process(launched.pid).kill()

@@ -31,7 +31,7 @@ def own_server() -> Iterator[LiveKitServer]:
 async def test_closing_leaves_no_process(livekit_server: LiveKitServer) -> None:
     """Idle processes, a running job, one that swallows its cancellation, the forkserver: all gone in time."""
     async with running(livekit_server, "tests.live.agents.stubborn", slots=2) as stage:
-        room = await stage.dispatch()
+        room = await stage.call()
         await stage.keeper.event(room, Kind.OPEN)
         jobs = job_processes()
         assert len(jobs) == 2
@@ -86,7 +86,7 @@ async def test_jobs_die_with_a_killed_worker(livekit_server: LiveKitServer, agen
 async def test_a_lost_server_is_noticed_and_the_job_lives_on(own_server: LiveKitServer) -> None:
     """While livekit-server is away the pool has no capacity; back, it registers anew and the job is open."""
     async with running(own_server, "tests.live.agents.beeper", slots=2) as stage:
-        room = await stage.dispatch()
+        room = await stage.call()
         await stage.keeper.event(room, Kind.OPEN)
         node = stage.pool.capacity().node_id
         own_server.kill()
@@ -106,7 +106,7 @@ async def test_a_server_that_ends_by_itself_is_run_again(livekit_server: LiveKit
         await server.aclose()
         await stage.keeper.until(lambda: stage.pool.capacity().warm == 0)
         await stage.keeper.until(lambda: stage.pool.capacity().free == 1, timeout=15)
-        room = await stage.dispatch()
+        room = await stage.call()
         await stage.keeper.event(room, Kind.OPEN)
 
 
@@ -114,7 +114,7 @@ async def test_the_echo_agent_is_open_with_no_session(livekit_server: LiveKitSer
     """The built-in agent joins under the pool's name and publishes its track at once."""
     async with running(livekit_server, "pool.agents.echo:server", slots=1) as stage:
         assert stage.pool.agent == AGENT
-        room = await stage.dispatch()
+        room = await stage.call()
         person = await stage.person(room)
         await stage.keeper.event(room, Kind.OPEN)
         await person.agent_track(timeout=5)

@@ -22,7 +22,7 @@ PUSHED = 0.3
 async def test_a_burst_fills_the_slots_exactly(livekit_server: LiveKitServer) -> None:
     """Eight dispatches at once on three slots: three are accepted, not two and not four (fact 50)."""
     async with running(livekit_server, BEEPER, slots=3) as stage:
-        await asyncio.gather(*(stage.dispatch() for _ in range(8)))
+        await asyncio.gather(*(stage.call() for _ in range(8)))
         await stage.keeper.until(lambda: stage.keeper.count(Kind.OPEN) == 3)
         with contextlib.suppress(AssertionError):
             await stage.keeper.until(lambda: len(stage.keeper.offers) > 3, timeout=1)
@@ -35,12 +35,12 @@ async def test_a_burst_fills_the_slots_exactly(livekit_server: LiveKitServer) ->
 async def test_a_slot_that_frees_is_taken_again_at_once(livekit_server: LiveKitServer) -> None:
     """Ten times: a job ends, capacity says that a slot is free, a dispatch comes: none is lost (fact 52)."""
     async with running(livekit_server, BEEPER, slots=2) as stage:
-        rooms = [await stage.dispatch() for _ in range(2)]
+        rooms = [await stage.call() for _ in range(2)]
         await stage.keeper.until(lambda: stage.keeper.count(Kind.OPEN) == 2)
         for _ in range(10):
             stage.pool.end(stage.keeper.job_in(rooms.pop(0)))
             await stage.keeper.until(lambda: stage.pool.capacity().free == 1)
-            rooms.append(await stage.dispatch())
+            rooms.append(await stage.call())
             await stage.keeper.event(rooms[-1], Kind.OPEN, timeout=3)
         assert stage.keeper.count(Kind.OPEN) == 12
         assert len(job_processes()) == 2
@@ -49,7 +49,7 @@ async def test_a_slot_that_frees_is_taken_again_at_once(livekit_server: LiveKitS
 async def test_capacity_is_told_at_every_change(livekit_server: LiveKitServer) -> None:
     """What the listener heard last is what the pool says when asked."""
     async with running(livekit_server, BEEPER, slots=2) as stage:
-        room = await stage.dispatch()
+        room = await stage.call()
         await stage.keeper.event(room, Kind.OPEN)
         assert stage.keeper.capacities[-1] == stage.pool.capacity()
         assert stage.pool.capacity().free == 1
@@ -81,11 +81,11 @@ async def test_a_setup_that_fails_is_not_tried_thirty_times_a_second(
 async def test_a_draining_pool_takes_nothing_and_waits_for_its_jobs(livekit_server: LiveKitServer) -> None:
     """From the first moment no job is taken; what is left is counted; a second call waits again."""
     async with running(livekit_server, BEEPER, slots=2) as stage:
-        room = await stage.dispatch()
+        room = await stage.call()
         await stage.keeper.event(room, Kind.OPEN)
         draining = asyncio.create_task(stage.pool.drain(0.5))
         late = new_room()
-        await stage.dispatch(late)
+        await stage.call(late)
         assert await draining == 1
         assert stage.pool.capacity().draining
         assert stage.pool.capacity().free == 0
@@ -97,14 +97,14 @@ async def test_a_draining_pool_takes_nothing_and_waits_for_its_jobs(livekit_serv
 async def test_a_paused_pool_is_not_asked_and_takes_again_at_once(livekit_server: LiveKitServer) -> None:
     """LiveKit hears of both within moments (fact 52); the call that runs goes on."""
     async with running(livekit_server, BEEPER, slots=2) as stage:
-        room = await stage.dispatch()
+        room = await stage.call()
         await stage.keeper.event(room, Kind.OPEN)
         stage.pool.pause(True)
         await asyncio.sleep(PUSHED)
-        await stage.dispatch()
+        await stage.call()
         await asyncio.sleep(1)
         assert len(stage.keeper.offers) == 1
         assert stage.pool.runs(stage.keeper.job_in(room))
         stage.pool.pause(False)
         await asyncio.sleep(PUSHED)
-        await stage.keeper.event(await stage.dispatch(), Kind.OPEN)
+        await stage.keeper.event(await stage.call(), Kind.OPEN)

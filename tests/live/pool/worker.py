@@ -25,7 +25,7 @@ class Address:
 
 async def main(url: str, agent: str) -> None:
     async with running(Address(url), agent, slots=2) as stage:
-        room = await stage.dispatch()
+        room = await stage.call()
         await stage.keeper.event(room, Kind.CONNECTED)
         launched = await stage.keeper.event(room, Kind.LAUNCHED)
         print(f"job {launched.pid}", flush=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from gateway.keeper.admission import Admission
 from gateway.keeper.fleet import Fleet
 from gateway.keeper.model import Want
-from pool.ports import Capacity
+from pool.ports import Capacity, Launch
 
 
 class Workers:
@@ -28,6 +28,9 @@ class Workers:
 
     def inside(self) -> list[str]:
         return []
+
+    def launch(self, launch: Launch) -> None:
+        raise AssertionError("the line launches no jobs")
 
     def end(self, job_id: str, *, kill: bool = False) -> None:
         raise AssertionError("the line ends no jobs")

@@ -12,7 +12,7 @@ import pytest
 from gateway.keeper.keeper import Keeper
 from gateway.keeper.notes import Hint
 from gateway.metrics import Metrics
-from gateway.settings import KeeperSettings
+from gateway.settings import KeeperSettings, Lane
 from tests.fakes.livekit_parts import Call, Fault
 from tests.fakes.pool import FakePool
 from tests.unit.keeper.site import AGENT, Site, a_site, wall_clock
@@ -51,13 +51,30 @@ async def test_a_look_at_a_settled_room_is_two_calls_and_two_steps() -> None:
 
         before = site.livekit.calls.copy()
         site.store.on_the_way = count
-        site.keeper.hint(Hint(event="room_started", room="r0"))
+        site.keeper.hint(Hint(event="room_finished", room="r0"))
         await anyio.sleep(0.05)
         calls = site.livekit.calls - before
         assert calls["ListParticipants"] == 1
         assert calls["ListRooms"] <= 2  # one may be the readiness probe's
         steps = len(on_the_way) / 2  # there, and back
         assert steps <= 2 + 1  # one may be a heartbeat
+
+
+@pytest.mark.parametrize("launch", ["dispatch", "direct"])
+async def test_an_agent_on_its_way_is_not_held_up_by_looks(launch: Lane) -> None:
+    """Each of its steps is told, by its process and by webhooks: one look when it is asked for, one when it
+    is there, and one more in case it had not come by then."""
+    settings = replace(NO_RESYNC, launch=launch)
+    async with a_site(settings=settings) as site, site.running():
+        await site.ask("first")
+        await site.served("first")
+        site.person("r0")
+        await anyio.sleep(15)  # the new leader's own looks are over
+        before = looks(site)
+        await site.ask("r0")
+        await site.served("r0")
+        await anyio.sleep(3)
+        assert looks(site) - before <= 3
 
 
 async def test_people_who_come_and_go_in_a_settled_room_need_no_look() -> None:

@@ -1,0 +1,169 @@
+"""Calls an agent for a want: when its turn has come, into the room instance that is meant, by one of two
+lanes.
+
+The *dispatch lane* asks LiveKit to ask a worker. The *direct lane* has this replica's own pool launch the job
+(fact 67). Either way the job needs its claim from the gate.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from dataclasses import replace
+
+import structlog
+
+from gateway.keeper import gate
+from gateway.keeper.admission import Admission
+from gateway.keeper.fleet import Fleet
+from gateway.keeper.look import Look, could_not_tell
+from gateway.keeper.memory import Memory
+from gateway.keeper.model import Room, Seen, State, Unknown, Want
+from gateway.keeper.ports import Clock, LiveKit, Store
+from gateway.keeper.situation import change
+from gateway.keeper.wants import Wants, failed
+from gateway.metrics import Metrics
+from gateway.settings import KeeperSettings
+from pool.ports import Launch, Workers
+
+log = structlog.get_logger(__name__)
+
+LOST_BACKOFF = 1.0
+"""Longest back-off, in seconds, after dispatches for a name of ours that nobody claimed."""
+MOST_AT_ONCE = 4
+"""Dispatches for one room and a name of ours, when some were lost before, or a replica lapsed: LiveKit asks
+one worker for each, and never notices one that is frozen (fact 74). The gate lets one in."""
+FRESH = 1.0
+"""Seconds for which a look tells who is in the room: when the store was slow since then, another one has to
+tell that it is still empty before somebody is called."""
+
+
+class Dispatcher:
+    def __init__(
+        self,
+        *,
+        store: Store,
+        livekit: LiveKit,
+        fleet: Fleet,
+        workers: Workers,
+        wants: Wants,
+        admission: Admission,
+        settings: KeeperSettings,
+        metrics: Metrics,
+        clock: Clock,
+        memory: Memory,
+        observe: Callable[[str], Awaitable[Seen | Unknown]],
+        must_lead: Callable[[int], None],
+    ) -> None:
+        """`observe(room)` looks at a room; `must_lead(epoch)` raises LeaseLost when another one leads."""
+        self._store = store
+        self._livekit = livekit
+        self._fleet = fleet
+        self._workers = workers
+        self._wants = wants
+        self._admission = admission
+        self._settings = settings
+        self._metrics = metrics
+        self._clock = clock
+        self._memory = memory
+        self._observe = observe
+        self._must_lead = must_lead
+
+    async def dispatch(self, want: Want, seen: Seen, due: float | None, epoch: int) -> Look:
+        """Call an agent, or put the want in line: then it is looked at again at `due` at the latest.
+
+        Raises StoreUnavailable, LeaseLost.
+        """
+        if self._wants.ended(want.id):  # since it was read: it must not stand in the line for a moment
+            return Look()
+        if self._clock() > seen.at + FRESH and seen.room is not None:
+            again = await self._observe(want.room)
+            if isinstance(again, Unknown):
+                return could_not_tell(again)
+            if again.room is None or again.room.sid != want.sid or again.agents(want.agent):
+                return Look(due=self._clock())
+            seen = again
+        if (why := self._admission.enter(want)) is not None:
+            waiting = change(want, State.WAITING, why, self._clock())
+            if not await self._wants.write(waiting, was=want, epoch=epoch):
+                self._admission.leave(want)  # stopped meanwhile, say: nobody may wait behind it
+                return Look(due=self._clock())
+            return Look(due=due)
+        room = await self._room(want, seen)
+        if isinstance(room, Unknown):
+            self._admission.leave(want)
+            stored = await self._store.want(want.id)
+            if stored is not None and not stored.state.ended:
+                self._admission.queue(stored)
+            return could_not_tell(room)
+        return await self._call(want, room, epoch)
+
+    async def lose(self, want: Want, epoch: int) -> None:
+        """Nobody claimed the job in time."""
+        self._admission.lost(want)
+        self._metrics.dispatches.labels("lost").inc()
+        log.warning("dispatch_lost", room=want.room, agent=want.agent, job=want.id)
+        now = self._clock()
+        after = replace(failed(want, now=now, reason="no worker took the job"), lost=want.lost + 1)
+        if self._admission.ours(want.agent):  # it went only because somebody of ours could take it
+            after = replace(after, not_before=min(after.not_before, now + LOST_BACKOFF))
+        await self._wants.write(after, was=want, epoch=epoch)
+
+    async def _room(self, want: Want, seen: Seen) -> Room | Unknown:
+        """The room instance, which must be known before anything is called into it (I4)."""
+        if seen.room is not None:
+            return seen.room
+        room = await self._livekit.create_room(want.room, empty_timeout=self._settings.empty_timeout)
+        if not isinstance(room, Unknown):
+            self._memory.note(want.room, replace(seen, room=room, at=self._clock()))
+        return room
+
+    async def _call(self, want: Want, room: Room, epoch: int) -> Look:
+        ours, direct = self._admission.ours(want.agent), self._goes_direct(want)
+        now = self._clock()
+        # Written before the call: after a kill in between, the gate tells the two calls apart.
+        reason = "the agent is on its way" if direct else "LiveKit was asked for the agent"
+        sent = change(want, State.DISPATCHED, reason, now)
+        sent = replace(sent, dispatched_at=now)
+        if not want.sid:
+            sent = replace(sent, sid=room.sid, node=self._fleet.node(want))
+        if not await self._wants.write(sent, was=want, epoch=epoch):
+            self._admission.leave(want)
+            return Look(due=now)
+        if want.lacking_since:
+            self._metrics.time_to_agent.labels("dispatched").observe(now - want.lacking_since)
+        self._must_lead(epoch)
+        if direct:
+            self._launch(sent, room)
+        else:
+            await self._ask_livekit(sent, epoch, ours=ours)
+        return Look(due=now + (self._settings.claim_timeout if ours else self._settings.foreign_timeout))
+
+    def _goes_direct(self, want: Want) -> bool:
+        """Whether this replica launches the job itself. What came to nothing goes by LiveKit the next time:
+        it may find somebody else."""
+        return self._settings.launch == "direct" and not want.lost and self._fleet.takes_next(want.agent)
+
+    def _launch(self, want: Want, room: Room) -> None:
+        self._workers.launch(
+            Launch(
+                room=want.room,
+                sid=want.sid,
+                attributes=gate.attributes(want),
+                metadata=want.metadata,
+                room_metadata=room.metadata,
+            )
+        )
+        self._metrics.dispatches.labels("launched").inc()
+        log.info("job_launched_here", room=want.room, agent=want.agent, job=want.id)
+
+    async def _ask_livekit(self, want: Want, epoch: int, *, ours: bool) -> None:
+        doubts = want.lost + (1 if self._fleet.lapsed else 0)
+        for _ in range(min(MOST_AT_ONCE, 2**doubts) if ours else 1):
+            self._must_lead(epoch)
+            dispatch = await self._livekit.create_dispatch(
+                want.room, want.agent, metadata=want.metadata, attributes=gate.attributes(want)
+            )
+            outcome = "unknown" if isinstance(dispatch, Unknown) else "created"
+            self._metrics.dispatches.labels(outcome).inc()
+            log.info("dispatch_created", room=want.room, agent=want.agent, job=want.id, outcome=outcome)
+            # An unknown answer may have had its effect (I3): wait for the claim all the same.
