@@ -20,6 +20,7 @@ from livekit.agents import JobContext, JobProcess
 from pool.clock import uptime
 from pool.compat import start_rtc
 from pool.guard import die_with_parent
+from pool.output import redirect
 from pool.ports import JobEventKind
 from pool.reports import Answer, Report
 from pool.watch import Watch
@@ -58,12 +59,13 @@ class Link:
             os.kill(os.getpid(), signal.SIGKILL)
 
 
-def prepare(setup: Callable[[JobProcess], Any] | None, path: str, process: JobProcess) -> Any:
+def prepare(setup: Callable[[JobProcess], Any] | None, reports: str, output: str, process: JobProcess) -> Any:
     """In place of the user's `setup_fnc`: tie this process to the worker, get ready for a room, then do the
-    user's setup."""
+    user's setup. `reports`, `output`: where the worker listens."""
     global _link
     die_with_parent()
-    _link = Link(path)
+    redirect(output)
+    _link = Link(reports)
     start_rtc()
     return setup(process) if setup is not None else None
 

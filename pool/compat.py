@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import ctypes
 import multiprocessing.forkserver as mp_forkserver
 import multiprocessing.popen_forkserver as mp_popen
 import os
@@ -229,8 +230,31 @@ def load_rtc_library() -> None:
 
 
 def start_rtc() -> None:
-    """Start livekit-rtc's native runtime, as the first `rtc.Room()` of a process would."""
-    _ = _ffi_client.FfiClient.instance
+    """Start livekit-rtc's native runtime, as the first `rtc.Room()` of a process would, but for its log.
+
+    By itself it brings each line of its log, of every level, into Python: 1,700 calls for a room and a track,
+    half of what joining costs, and then drops nearly all. Here it writes warnings to the standard error by
+    itself. `RUST_LOG` says otherwise, and with `LIVEKIT_RTC_DEBUG` all is as upstream has it.
+    """
+    if os.environ.get("LIVEKIT_RTC_DEBUG", "").strip().lower() in {"true", "1"}:
+        return
+    library = _ffi_client.get_ffi_lib()
+    initialize = library.livekit_ffi_initialize
+    initialize.argtypes = [_ffi_client.ffi_cb_fnc, ctypes.c_bool, ctypes.c_char_p, ctypes.c_char_p]
+
+    def without_log(callback: Any, _capture_logs: bool, sdk: bytes, version: bytes) -> None:
+        initialize(callback, False, sdk, version)
+
+    library.livekit_ffi_initialize = without_log  # type: ignore[attr-defined]
+    given, load = os.environ.get("RUST_LOG"), _ffi_client.get_ffi_lib
+    os.environ["RUST_LOG"] = given or "warn"  # read once, as it starts
+    _ffi_client.get_ffi_lib = lambda: library
+    try:
+        _ = _ffi_client.FfiClient.instance
+    finally:
+        _ffi_client.get_ffi_lib = load
+        if given is None:
+            del os.environ["RUST_LOG"]
 
 
 # -- CPython's forkserver ----------------------------------------------------------------------------------

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 import psutil
@@ -97,6 +97,14 @@ class Jobs:
     def inside(self) -> list[str]:
         """Ids of the jobs whose process may be in the room, or get there."""
         return [job.id for job in self._running.values() if not job.left]
+
+    def whose(self, pid: int) -> Mapping[str, str]:
+        """What a line that the process printed is about; {} while it has no job."""
+        executor = self._executors.get(pid)
+        info = executor.running_job if executor is not None else None
+        if info is None:
+            return {}
+        return {"job": info.job.id, "room": info.job.room.name, "agent": info.job.agent_name}
 
     async def wait_idle(self) -> None:
         """Return once no job is left."""

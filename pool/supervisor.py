@@ -19,6 +19,7 @@ from pool.acceptance import Acceptance
 from pool.capacity import Slots
 from pool.direct import DirectLane
 from pool.jobs import Jobs
+from pool.output import OutputServer
 from pool.ports import Capacity, Gate, JobEvent, Launch, Listener
 from pool.reports import ReportServer
 from pool.tasks import Tasks
@@ -77,6 +78,7 @@ class Pool:
         self._direct: DirectLane | None = None
         self._agent = default_agent_name
         self._reports: ReportServer | None = None
+        self._output: OutputServer | None = None
         self._ready: set[compat.Executor] = set()
         self._running: asyncio.Task[None] | None = None
         self._closing: asyncio.Task[None] | None = None
@@ -128,9 +130,11 @@ class Pool:
         """Serve until closed or cancelled."""
         self.load()
         assert self._reports is not None
+        assert self._output is not None
         compat.read_exit_codes_once()
         compat.keep_ctrl_c()
         await self._reports.start()
+        await self._output.start()
         self._tasks.start(self._slots.push_statuses(), name="push_statuses")
         self._running = asyncio.create_task(self._serve(), name="pool_serve")
         try:
@@ -162,6 +166,7 @@ class Pool:
 
     def _configure(self, server: AgentServer) -> None:
         self._reports = ReportServer(heard=self._jobs.heard, lost=self._jobs.lost)
+        self._output = OutputServer(self._jobs.whose)
         acceptance = Acceptance(
             gate=self._gate,
             jobs=self._jobs,
@@ -177,7 +182,9 @@ class Pool:
         assert user_entrypoint is not None, "loading checked it"
         compat.set_entrypoint(server, functools.partial(child.enter, user_entrypoint))
         compat.set_on_request(server, acceptance.on_request)
-        server.setup_fnc = functools.partial(child.prepare, server.setup_fnc, self._reports.path)
+        server.setup_fnc = functools.partial(
+            child.prepare, server.setup_fnc, self._reports.path, self._output.path
+        )
         compat.set_health_address(server, "127.0.0.1", 0)
         compat.forget_prometheus_dir(server)
         compat.preload(server, "pool.child")
@@ -278,6 +285,8 @@ class Pool:
         await self._tasks.cancel(AFTER_KILL)
         if self._reports is not None:
             self._reports.close()
+        if self._output is not None:
+            self._output.close()
         compat.end_forkserver()
         log.info("pool_closed")
 

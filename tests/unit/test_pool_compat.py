@@ -142,6 +142,49 @@ def test_the_native_library_is_loaded_and_started_by_itself() -> None:
     subprocess.run([sys.executable, "-c", script], check=True, timeout=60)
 
 
+CONNECT_TO_NOBODY = """
+import asyncio, logging, os, sys
+import pool.compat as compat
+from livekit import rtc
+compat.start_rtc()
+logging.getLogger("livekit").setLevel(logging.DEBUG)
+logging.getLogger("livekit").addHandler(logging.StreamHandler(sys.stdout))
+
+async def connect():
+    try:
+        await rtc.Room().connect("ws://127.0.0.1:9", "no token")
+    except rtc.ConnectError:
+        os.write(1, f"refused {os.environ.get('RUST_LOG')}".encode())  # in one piece, whoever else prints
+
+asyncio.run(connect())
+sys.stdout.flush()
+os._exit(0)  # a native line that comes while Python ends would abort the process: upstream's own danger
+"""
+
+
+@pytest.mark.parametrize(
+    ("env", "told"),
+    [
+        pytest.param({}, "nothing", id="warnings only"),
+        pytest.param({"RUST_LOG": "debug"}, "stderr", id="as RUST_LOG says"),
+        pytest.param({"LIVEKIT_RTC_DEBUG": "1"}, "stdout", id="all in Python, as upstream has it"),
+    ],
+)
+def test_the_native_log_does_not_pass_through_python(env: dict[str, str], told: str) -> None:
+    """It is 1,700 calls for each agent that joins. What is asked for comes all the same."""
+    ran = subprocess.run(
+        [sys.executable, "-c", CONNECT_TO_NOBODY],
+        check=True,
+        timeout=60,
+        capture_output=True,
+        text=True,
+        env={**os.environ, **env},
+    )
+    assert f"refused {env.get('RUST_LOG')}" in ran.stdout
+    marked = {name for name in ("stdout", "stderr") if "connecting to ws://" in getattr(ran, name)}
+    assert marked == ({told} - {"nothing"})
+
+
 def test_a_job_process_tells_pid_exit_code_and_job() -> None:
     """All public, on a class that is not."""
     assert issubclass(ProcJobExecutor, SupervisedProc)

@@ -5,9 +5,10 @@ from __future__ import annotations
 import psutil
 import pytest
 from livekit import api
+from structlog.testing import capture_logs
 
 from pool.ports import JobEventKind as Kind
-from tests.live.pool.stage import running
+from tests.live.pool.stage import AGENT, running
 from tests.livekit_server import LiveKitServer
 
 pytestmark = [pytest.mark.anyio, pytest.mark.needs("livekit-server")]
@@ -26,6 +27,19 @@ async def test_every_stage_of_a_job_is_told_in_order(livekit_server: LiveKitServ
     assert kinds == [Kind.LAUNCHED, Kind.ENTERED, Kind.CONNECTED, Kind.OPEN, Kind.LEFT, Kind.EXITED]
     assert stage.keeper.identities[job] == f"agent-{job}"
     assert not stage.pool.runs(job)
+
+
+async def test_what_a_job_prints_is_logged_as_its_own(livekit_server: LiveKitServer) -> None:
+    """With job, room and agent, whether Python prints it or not; what an idle process prints, by its pid."""
+    with capture_logs() as lines:
+        async with running(livekit_server, "tests.live.pool.agents.chatty", slots=1) as stage:
+            room = await stage.call()
+            job = (await stage.keeper.event(room, Kind.OPEN)).job_id
+        printed = {line["event"]: line for line in lines if "from " in line["event"]}
+    for text in ("from Python", "from beneath"):
+        assert (printed[text]["job"], printed[text]["room"], printed[text]["agent"]) == (job, room, AGENT)
+    assert "job" not in printed["from the setup"]
+    assert printed["from the setup"]["pid"] == printed["from Python"]["pid"]
 
 
 async def test_a_launched_job_is_known_by_pid_and_start_time(livekit_server: LiveKitServer) -> None:
