@@ -118,7 +118,7 @@ class SteadyPool:
     def inside(self) -> Collection[str]:
         return self._jobs
 
-    def launch(self, launch: Launch) -> None:
+    def launch(self, launch: Launch) -> bool:
         raise RuntimeError(f"{launch.room} has its agent")
 
     def end(self, job_id: str, *, kill: bool = False) -> None:

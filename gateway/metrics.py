@@ -54,8 +54,8 @@ class Metrics:
         )
         self.dispatches = Counter(
             "roomkeeper_dispatches_total",
-            "Dispatches by outcome: created, unknown when LiveKit gave no answer, launched when it was not"
-            " asked; then claimed when the gate granted a job (also of a dispatch that was not ours), or"
+            "Calls for agents by outcome: created, unknown when LiveKit gave no answer, direct when it was"
+            " not asked; then claimed when the gate granted a job (also of a dispatch that was not ours), or"
             " lost.",
             ["outcome"],
             registry=r,
@@ -70,7 +70,7 @@ class Metrics:
         self.gave_up = Counter("roomkeeper_gave_up_total", "Wants given up at their deadline.", registry=r)
         self.offers = Counter(
             "roomkeeper_offers_total",
-            "Jobs that LiveKit offered to our workers, by the gate's verdict: granted, adopted (the dispatch"
+            "Jobs offered to our workers, by LiveKit or by the direct lane, by the gate's verdict: granted, adopted (the dispatch"
             " was not ours), duplicate, no_want, stale (of a room or a restart before), late (LiveKit waits"
             " no longer), unknown. A draining worker does not ask the gate.",
             ["verdict"],

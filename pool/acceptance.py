@@ -28,12 +28,13 @@ ANSWER_TIMEOUT = 2.7
 """Seconds from the offer to our answer: livekit-server takes one after 2.7 s, none after 4 s (fact 4)."""
 
 
-def offer_of(request: JobRequest) -> Offer:
+def offer_of(request: JobRequest, looked_at: float) -> Offer:
     """What the gate needs to know of a job request (fact 47)."""
     job = request.job
     return Offer(
         job_id=job.id,
         dispatch_id=job.dispatch_id,
+        looked_at=looked_at,
         room=job.room.name,
         sid=job.room.sid,
         agent=job.agent_name,
@@ -57,21 +58,18 @@ class Acceptance:
         jobs: Jobs,
         tasks: Tasks,
         user_on_request: compat.OnRequest | None,
-        answering: Callable[[str], None],
         draining: Callable[[], bool],
     ) -> None:
         self._gate = gate
         self._jobs = jobs
         self._tasks = tasks
         self._user_on_request = user_on_request
-        self._answering = answering
         self._draining = draining
 
-    async def on_request(self, request: JobRequest) -> None:
+    async def on_request(self, request: JobRequest, *, looked_at: float = 0.0) -> None:
         """Accept or reject one offered job. Never raises for a lost assignment."""
-        self._answering(request.id)
         deadline = asyncio.get_running_loop().time() + ANSWER_TIMEOUT
-        offer = offer_of(request)
+        offer = offer_of(request, looked_at)
         self._jobs.offered(request.id)
         verdict = await self._claim(offer)
         log.info("job_offered", job=offer.job_id, room=offer.room, verdict=verdict.value)

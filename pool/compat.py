@@ -15,7 +15,7 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable
 from multiprocessing.connection import wait
 from typing import Any
 
@@ -129,16 +129,6 @@ def set_load(server: AgentServer, load: Callable[[], float]) -> None:
 def reserved(server: AgentServer) -> int:
     """Offers that are being answered or launched; each was counted before its request function ran."""
     return getattr(server, "_reserved_slots", 0)
-
-
-@contextlib.contextmanager
-def reserving(server: AgentServer) -> Iterator[None]:
-    """Count an offer that upstream does not know of among `reserved`."""
-    server._reserved_slots = reserved(server) + 1
-    try:
-        yield
-    finally:
-        server._reserved_slots -= 1
 
 
 async def push_status(server: AgentServer, load: float) -> None:

@@ -21,6 +21,8 @@ from livekit.protocol import agent, models
 
 from pool import compat
 from pool.acceptance import Acceptance
+from pool.capacity import Slots
+from pool.jobs import Jobs
 from pool.ports import Launch
 from pool.tasks import Tasks
 
@@ -37,26 +39,39 @@ class DirectLane:
     """Asks and launches in one event loop, as upstream's answer to LiveKit's question does."""
 
     def __init__(
-        self, server: AgentServer, acceptance: Acceptance, tasks: Tasks, *, api_key: str, api_secret: str
+        self,
+        server: AgentServer,
+        acceptance: Acceptance,
+        slots: Slots,
+        jobs: Jobs,
+        tasks: Tasks,
+        *,
+        api_key: str,
+        api_secret: str,
     ) -> None:
         self._server = server
         self._acceptance = acceptance
+        self._slots = slots
+        self._jobs = jobs
         self._tasks = tasks
         self._api_key = api_key
         self._api_secret = api_secret
 
-    def launch(self, launch: Launch) -> None:
-        """Returns at once; the gate and the listener hear of the job as of any other."""
+    def launch(self, launch: Launch) -> bool:
+        """See `pool.ports.Workers`."""
+        if not self._slots.measure().free:
+            return False
         job = self._job(launch)
         request = JobRequest(job=job, on_reject=_rejected, on_accept=functools.partial(self._accepted, job))
-        self._tasks.start(self._ask(request), name=f"direct_{job.id}")
+        self._jobs.offered(job.id)  # now: who asks next must find the slot taken
+        self._tasks.start(self._ask(request, launch.looked_at), name=f"direct_{job.id}")
+        return True
 
-    async def _ask(self, request: JobRequest) -> None:
-        with compat.reserving(self._server):
-            try:
-                await self._acceptance.on_request(request)
-            except Exception:  # this task's root; the job was told as not launched
-                log.exception("job_not_launched", job=request.id)
+    async def _ask(self, request: JobRequest, looked_at: float) -> None:
+        try:
+            await self._acceptance.on_request(request, looked_at=looked_at)
+        except Exception:  # this task's root; the job was told as not launched
+            log.exception("direct_launch_failed", job=request.id)
 
     async def _accepted(self, job: agent.Job, accepted: JobAcceptArguments) -> None:
         job.state.participant_identity = accepted.identity
@@ -101,4 +116,5 @@ class DirectLane:
 
 
 async def _rejected(terminate: bool) -> None:
-    """LiveKit has not asked, so there is nobody to tell."""
+    """LiveKit has not asked, so there is nobody to tell: unclaimed, it counts as lost (4 s), and LiveKit is
+    asked."""

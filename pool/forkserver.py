@@ -7,8 +7,11 @@ pipe whose end it waits for; and the jobs' own tie to their parent would mean no
 
 from __future__ import annotations
 
+import contextlib
+
 from pool.compat import load_rtc_library
 from pool.guard import die_with_parent
 
 die_with_parent()
-load_rtc_library()
+with contextlib.suppress(OSError):  # job processes will say so, and this one must not end for it
+    load_rtc_library()

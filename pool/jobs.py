@@ -113,7 +113,8 @@ class Jobs:
     # -- from the offer to the launch ----------------------------------------------------------------------
 
     def offered(self, job_id: str) -> None:
-        self._pending[job_id] = Job(job_id)
+        """Once more changes nothing."""
+        self._pending.setdefault(job_id, Job(job_id))
         self._idle.clear()
         self._changed()
 

@@ -7,12 +7,12 @@ even when it was killed, and every line says whose it is. livekit-rtc's native c
 from __future__ import annotations
 
 import asyncio
+import io
 import os
 import re
 import socket
 import sys
 from collections.abc import Callable, Mapping
-from typing import cast
 
 import structlog
 
@@ -21,7 +21,8 @@ from pool.folders import OwnFolder
 MAX_LINE_BYTES = 16 * 1024
 """A longer line is cut into several."""
 LINES_A_SECOND = 500
-"""Of one stream: one who prints more is read more slowly, and waits, as for a slow terminal."""
+"""Of one stream. What is printed beyond is left out, and counted: to log it would hold up the worker, and not
+to read it the agent in its call."""
 
 _NATIVE = re.compile(r"\[\S+ (ERROR|WARN|INFO|DEBUG|TRACE)\s+(\S+)\] (.*)", re.DOTALL)
 """As Rust's env_logger writes."""
@@ -36,7 +37,8 @@ def redirect(path: str) -> None:
             stream.connect(path)
             stream.sendall(f"{os.getpid()} {name}\n".encode())
             os.dup2(stream.fileno(), number)
-    sys.stdout.reconfigure(line_buffering=True)  # type: ignore[union-attr]
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(line_buffering=True)
 
 
 class Printed(asyncio.Protocol):
@@ -48,12 +50,9 @@ class Printed(asyncio.Protocol):
         self._log = structlog.get_logger("job")
         self._pid = 0
         self._rest = b""
-        self._lines = 0
-        self._since = 0.0
-        self._transport: asyncio.ReadTransport | None = None
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self._transport = cast(asyncio.ReadTransport, transport)  # uvloop's is none by inheritance
+        self._told = 0
+        """Lines of this second."""
+        self._left_out = 0
 
     def data_received(self, data: bytes) -> None:
         *whole, self._rest = (self._rest + data).split(b"\n")
@@ -65,9 +64,9 @@ class Printed(asyncio.Protocol):
             pid, stream = lines.pop(0).decode().split()  # our own words, see `redirect`
             self._pid = int(pid)
             self._log = structlog.get_logger(f"job.{stream}")
-        for line in lines:
+        for line in lines[: LINES_A_SECOND - self._told]:
             self._tell(line)
-        self._slow_down(len(lines))
+        self._count(len(lines))
 
     def connection_lost(self, exc: Exception | None) -> None:
         if self._rest and self._pid:
@@ -79,23 +78,23 @@ class Printed(asyncio.Protocol):
             return
         self._fields = {"pid": self._pid, **(self._whose(self._pid) or self._fields)}
         if (native := _NATIVE.fullmatch(text)) is not None:
-            level, self._fields["of"], text = native.groups()
-            getattr(self._log, _LEVELS.get(level, "debug"))(text, **self._fields)
+            level, of, text = native.groups()
+            getattr(self._log, _LEVELS.get(level, "debug"))(text, of=of, **self._fields)
         else:
             self._log.info(text, **self._fields)
 
-    def _slow_down(self, lines: int) -> None:
-        loop = asyncio.get_running_loop()
-        if loop.time() > self._since + 1.0:
-            self._since, self._lines = loop.time(), 0
-        self._lines += lines
-        if self._lines > LINES_A_SECOND and self._transport is not None:
-            self._transport.pause_reading()
-            loop.call_later(self._lines / LINES_A_SECOND, self._go_on)
+    def _count(self, lines: int) -> None:
+        if not self._told and lines:
+            asyncio.get_running_loop().call_later(1.0, self._next_second)
+        self._told += lines
+        if self._told > LINES_A_SECOND:
+            self._left_out += self._told - LINES_A_SECOND
+            self._told = LINES_A_SECOND
 
-    def _go_on(self) -> None:
-        if self._transport is not None and not self._transport.is_closing():
-            self._transport.resume_reading()
+    def _next_second(self) -> None:
+        if self._left_out:
+            self._log.warning("lines_left_out", lines=self._left_out, **self._fields)
+        self._told = self._left_out = 0
 
 
 def _pieces(line: bytes) -> list[bytes]:

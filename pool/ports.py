@@ -19,6 +19,8 @@ class Offer:
     job_id: str
     dispatch_id: str
     """"" for one that LiveKit did not offer (`Launch`)."""
+    looked_at: float = 0.0
+    """As the `Launch` said."""
     room: str
     sid: str
     agent: str
@@ -37,6 +39,8 @@ class Launch:
     """As a dispatch of ours carries them."""
     metadata: str = ""
     room_metadata: str = ""
+    looked_at: float = 0.0
+    """When the room was seen with that SID, on the keeper's clock."""
 
 
 class Verdict(Enum):
@@ -171,10 +175,12 @@ class Workers(Protocol):
         """Ids of the jobs that have a process and may be in their room, or get there: those that left it for
         good are not among them."""
 
-    def launch(self, launch: Launch) -> None:
+    def launch(self, launch: Launch) -> bool:
         """Have the job answered and launched as if LiveKit had offered it: `Gate.claim` decides, the user's
-        own `on_request` is asked, the events are the same. Returns at once; a job that comes to nothing is
-        told as any other."""
+        own `on_request` is asked, the events are the same.
+
+        Returns at once. True: a slot is taken for it. False: there is none, and nothing happens.
+        """
 
     def end(self, job_id: str, *, kill: bool = False) -> None:
         """End a job. Returns at once; `EXITED` tells when it is done.

@@ -12,7 +12,7 @@ import functools
 from typing import Any
 
 import structlog
-from livekit.agents import AgentServer, JobExecutorType
+from livekit.agents import AgentServer, JobExecutorType, JobRequest
 
 from pool import child, compat, loading
 from pool.acceptance import Acceptance
@@ -104,9 +104,8 @@ class Pool:
     def inside(self) -> list[str]:
         return self._jobs.inside()
 
-    def launch(self, launch: Launch) -> None:
-        assert self._direct is not None, "it has free slots only when it runs"
-        self._direct.launch(launch)
+    def launch(self, launch: Launch) -> bool:
+        return self._direct is not None and self._direct.launch(launch)
 
     def end(self, job_id: str, *, kill: bool = False) -> None:
         self._jobs.end(job_id, kill=kill)
@@ -172,16 +171,26 @@ class Pool:
             jobs=self._jobs,
             tasks=self._tasks,
             user_on_request=compat.on_request(server),
-            answering=self._slots.answering,
             draining=lambda: self._slots.draining,
         )
         self._direct = DirectLane(
-            server, acceptance, self._tasks, api_key=self._api_key, api_secret=self._api_secret
+            server,
+            acceptance,
+            self._slots,
+            self._jobs,
+            self._tasks,
+            api_key=self._api_key,
+            api_secret=self._api_secret,
         )
+
+        async def asked(request: JobRequest) -> None:
+            self._slots.answering(request.id)
+            await acceptance.on_request(request)
+
         user_entrypoint = compat.entrypoint(server)
         assert user_entrypoint is not None, "loading checked it"
         compat.set_entrypoint(server, functools.partial(child.enter, user_entrypoint))
-        compat.set_on_request(server, acceptance.on_request)
+        compat.set_on_request(server, asked)
         server.setup_fnc = functools.partial(
             child.prepare, server.setup_fnc, self._reports.path, self._output.path
         )

@@ -32,6 +32,8 @@ LOST_BACKOFF = 1.0
 MOST_AT_ONCE = 4
 """Dispatches for one room and a name of ours, when some were lost before, or a replica lapsed: LiveKit asks
 one worker for each, and never notices one that is frozen (fact 74). The gate lets one in."""
+TWICE = 2
+"""Failures in a row."""
 FRESH = 1.0
 """Seconds for which a look tells who is in the room: when the store was slow since then, another one has to
 tell that it is still empty before somebody is called."""
@@ -88,14 +90,14 @@ class Dispatcher:
                 self._admission.leave(want)  # stopped meanwhile, say: nobody may wait behind it
                 return Look(due=self._clock())
             return Look(due=due)
-        room = await self._room(want, seen)
-        if isinstance(room, Unknown):
+        there = await self._there(want, seen)
+        if isinstance(there, Unknown):
             self._admission.leave(want)
             stored = await self._store.want(want.id)
             if stored is not None and not stored.state.ended:
                 self._admission.queue(stored)
-            return could_not_tell(room)
-        return await self._call(want, room, epoch)
+            return could_not_tell(there)
+        return await self._call(want, there, epoch)
 
     async def lose(self, want: Want, epoch: int) -> None:
         """Nobody claimed the job in time."""
@@ -108,21 +110,25 @@ class Dispatcher:
             after = replace(after, not_before=min(after.not_before, now + LOST_BACKOFF))
         await self._wants.write(after, was=want, epoch=epoch)
 
-    async def _room(self, want: Want, seen: Seen) -> Room | Unknown:
-        """The room instance, which must be known before anything is called into it (I4)."""
+    async def _there(self, want: Want, seen: Seen) -> Seen | Unknown:
+        """With the room instance, which must be known before anything is called into it (I4)."""
         if seen.room is not None:
-            return seen.room
+            return seen
+        began = self._clock()
         room = await self._livekit.create_room(want.room, empty_timeout=self._settings.empty_timeout)
-        if not isinstance(room, Unknown):
-            self._memory.note(want.room, replace(seen, room=room, at=self._clock()))
-        return room
+        if isinstance(room, Unknown):
+            return room
+        made = replace(seen, room=room, at=began)
+        self._memory.note(want.room, made)
+        return made
 
-    async def _call(self, want: Want, room: Room, epoch: int) -> Look:
-        ours, direct = self._admission.ours(want.agent), self._goes_direct(want)
+    async def _call(self, want: Want, there: Seen, epoch: int) -> Look:
+        room = there.room
+        assert room is not None, "see `_there`"
+        ours = self._admission.ours(want.agent)
         now = self._clock()
         # Written before the call: after a kill in between, the gate tells the two calls apart.
-        reason = "the agent is on its way" if direct else "LiveKit was asked for the agent"
-        sent = change(want, State.DISPATCHED, reason, now)
+        sent = change(want, State.DISPATCHED, "the agent was called", now)
         sent = replace(sent, dispatched_at=now)
         if not want.sid:
             sent = replace(sent, sid=room.sid, node=self._fleet.node(want))
@@ -132,29 +138,29 @@ class Dispatcher:
         if want.lacking_since:
             self._metrics.time_to_agent.labels("dispatched").observe(now - want.lacking_since)
         self._must_lead(epoch)
-        if direct:
-            self._launch(sent, room)
-        else:
+        if not self._launched(sent, room, there.at):
             await self._ask_livekit(sent, epoch, ours=ours)
         return Look(due=now + (self._settings.claim_timeout if ours else self._settings.foreign_timeout))
 
-    def _goes_direct(self, want: Want) -> bool:
-        """Whether this replica launches the job itself. What came to nothing goes by LiveKit the next time:
-        it may find somebody else."""
-        return self._settings.launch == "direct" and not want.lost and self._fleet.takes_next(want.agent)
-
-    def _launch(self, want: Want, room: Room) -> None:
-        self._workers.launch(
-            Launch(
-                room=want.room,
-                sid=want.sid,
-                attributes=gate.attributes(want),
-                metadata=want.metadata,
-                room_metadata=room.metadata,
-            )
+    def _launched(self, want: Want, room: Room, looked_at: float) -> bool:
+        """Whether this replica's own pool takes the job. What nobody claimed, or failed twice in a row, goes
+        by LiveKit: it may find somebody else."""
+        by_livekit = self._settings.launch != "direct" or want.lost or want.failures >= TWICE
+        if by_livekit or not self._fleet.takes_next(want.agent):
+            return False
+        launch = Launch(
+            room=room.name,
+            sid=room.sid,
+            attributes=gate.attributes(want),
+            metadata=want.metadata,
+            room_metadata=room.metadata,
+            looked_at=looked_at,
         )
-        self._metrics.dispatches.labels("launched").inc()
-        log.info("job_launched_here", room=want.room, agent=want.agent, job=want.id)
+        if not self._workers.launch(launch):
+            return False
+        self._metrics.dispatches.labels("direct").inc()
+        log.info("job_called_directly", room=want.room, agent=want.agent, job=want.id)
+        return True
 
     async def _ask_livekit(self, want: Want, epoch: int, *, ours: bool) -> None:
         doubts = want.lost + (1 if self._fleet.lapsed else 0)

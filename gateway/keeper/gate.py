@@ -41,7 +41,7 @@ CONFIRM_LIFE = 1.0
 
 
 def attributes(want: Want) -> dict[str, str]:
-    """What a dispatch carries, so that the gate knows it again (fact 47)."""
+    """What a call carries, by either lane, so that the gate knows it again (fact 47)."""
     return {
         WANT: want.id,
         GENERATION: str(want.generation),
@@ -75,7 +75,8 @@ class ClaimGate:
         self._metrics = metrics
         self._clock = clock
         self._direct: dict[str, float] = {}
-        """Jobs that LiveKit did not offer, until they connect: when their room was last looked at."""
+        """Jobs that LiveKit did not offer, until they connect: when their room was last looked at. LiveKit
+        itself has told only just now which instance it means."""
 
     async def claim(self, offer: Offer) -> Verdict:
         try:
@@ -87,7 +88,7 @@ class ClaimGate:
         if verdict is Verdict.GRANTED:
             if not offer.dispatch_id:
                 self._direct = {job: at for job, at in self._direct.items() if job in self._jobs.held}
-                self._direct[offer.job_id] = _sent_at(offer)
+                self._direct[offer.job_id] = offer.looked_at
             self._metrics.dispatches.labels("claimed").inc()
         elif word == "duplicate":
             self._metrics.duplicates_refused.inc()
@@ -109,13 +110,16 @@ class ClaimGate:
 
     async def confirm(self, job_id: str) -> bool:
         began = self._clock()
+        looked_at = self._direct.pop(job_id, math.inf)
         claim = await self._still_holds(job_id)
-        if self._clock() > began + CONFIRM_LIFE or self._jobs.just_paused(self._clock()):
-            # This process stood still: what it read is old, and the room may have ended meanwhile.
+        stood_still = self._clock() > began + CONFIRM_LIFE or self._jobs.just_paused(self._clock())
+        if stood_still:  # what was read is old, and the room may have ended meanwhile
             claim = await self._still_holds(job_id)
-        elif self._clock() < self._direct.pop(job_id, math.inf) + LOOK_LIFE:
-            return claim is not None  # LiveKit has told only just now which room is meant
-        return claim is not None and await self._room_is_there(claim)
+        if claim is None:
+            return False
+        if stood_still or self._clock() > looked_at + LOOK_LIFE:
+            return await self._room_is_there(claim)
+        return True
 
     async def _still_holds(self, job_id: str) -> Claim | None:
         try:

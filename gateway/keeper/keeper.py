@@ -368,7 +368,9 @@ class Keeper:
         if wanted or (hint.person and (self._wants.invited(hint.room) or self._policy.agents_for(hint.room))):
             if hint.person and hint.event == "participant_joined":
                 self._memory.hear_join(hint.room, hint.identity)
-            calm = hint.event == "room_started" or (hint.event == "participant_joined" and not hint.person)
+            # Our own agents tell by themselves that they have come.
+            arrives = hint.event == "room_started" or (hint.event == "participant_joined" and not hint.person)
+            calm = arrives and all(self._fleet.serves(w.agent) for w in self._wants.of_room(hint.room))
             self._queue.add(hint.room, self._clock() + SOON if calm else None)
             return True
         return False

@@ -6,6 +6,7 @@ Nothing of it is stored: whoever leads next looks anew.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from typing import Any
 
 from gateway.keeper.model import Participant, Seen, Want
@@ -40,6 +41,8 @@ class Memory:
     # ---- looks --------------------------------------------------------------------------------------
 
     def note(self, room: str, seen: Seen) -> None:
+        if seen.room is not None and seen.room.metadata:
+            seen = replace(seen, room=replace(seen.room, metadata=""))  # up to 512 KiB that nobody asks for
         self.seen[room] = seen
         if seen.room is not None:
             sightings = self._sightings.setdefault(room, {})

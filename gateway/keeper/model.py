@@ -84,7 +84,7 @@ class Want:
     trouble_since: float = 0.0
     """Since when dispatches were lost or agents died, with no steady agent in between; 0 for no trouble."""
     dispatched_at: float = 0.0
-    """When LiveKit was asked for an agent that nobody has claimed yet; 0 for not asked."""
+    """When an agent was called (LiveKit asked, or our own pool) that nobody has claimed yet; 0 for not."""
     identity: str = ""
     """The agent participant's identity, when one was let in."""
     needs_person: bool = False

@@ -173,8 +173,8 @@ class FakeWorkers:
     def inside(self) -> list[str]:
         return []
 
-    def launch(self, launch: Launch) -> None:
-        pass
+    def launch(self, launch: Launch) -> bool:
+        return False
 
     def end(self, job_id: str, *, kill: bool = False) -> None:
         pass

@@ -175,7 +175,9 @@ class FakePool:
             if job.launched and (job.connection is None or job.connection.link is not Link.LEFT)
         ]
 
-    def launch(self, launch: Launch) -> None:
+    def launch(self, launch: Launch) -> bool:
+        if not self.capacity().free:
+            return False
         offer = Offer(
             job_id=self._livekit.new_job_id(),
             dispatch_id="",
@@ -184,8 +186,11 @@ class FakePool:
             agent=self._agent,
             attributes=launch.attributes,
             metadata=launch.metadata,
+            looked_at=launch.looked_at,
         )
+        self._take(offer)
         self._launches.send_nowait(offer)
+        return True
 
     def end(self, job_id: str, *, kill: bool = False) -> None:
         self._supervise(partial(self._end_job, job_id, kill))
@@ -211,10 +216,9 @@ class FakePool:
     async def offered(self, offer: Offer) -> Answer:
         await self._awake()
         if self._draining:
+            self._drop(offer.job_id)
             return Refused(terminate=False)
-        job = self.jobs[offer.job_id] = FakeJob(offer=offer, identity=f"agent-{offer.job_id}")
-        self._of_room.setdefault(offer.room, {})[offer.job_id] = job
-        self._changed()
+        job = self.jobs.get(offer.job_id) or self._take(offer)
         verdict = await self._gate.claim(offer)
         if verdict is Verdict.GRANTED:
             if self.timing.answer:
@@ -228,6 +232,12 @@ class FakePool:
         self._drop(offer.job_id)
         self._changed()
         return Refused(terminate=verdict is not Verdict.UNKNOWN)
+
+    def _take(self, offer: Offer) -> FakeJob:
+        job = self.jobs[offer.job_id] = FakeJob(offer=offer, identity=f"agent-{offer.job_id}")
+        self._of_room.setdefault(offer.room, {})[offer.job_id] = job
+        self._changed()
+        return job
 
     def assigned(self, offer: Offer, identity: str) -> None:
         self._supervise(partial(self._assigned, offer))

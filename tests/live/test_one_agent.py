@@ -34,7 +34,7 @@ async def test_fifty_concurrent_posts_bring_one_agent(
     """50 concurrent POSTs for one room: one agent ever, one call, 50 true answers with one jobId."""
     room = rooms("fifty")
     async with site.person(room) as person:
-        called = "created" if site.lane == "dispatch" else "launched"
+        called = "created" if site.lane == "dispatch" else "direct"
         before = await gateway.metric("roomkeeper_dispatches_total", outcome=called)
         answers = await asyncio.gather(*(gateway.ask(room) for _ in range(50)))
         assert len({answer.job["jobId"] for answer in answers}) == 1

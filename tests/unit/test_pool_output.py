@@ -82,19 +82,37 @@ async def test_no_line_is_too_long_and_no_byte_is_too_strange() -> None:
     assert lines[2] == "\ufffd\ufffd!"
 
 
-async def test_whoever_prints_without_an_end_waits() -> None:
-    """Nothing is lost, and the worker has time for others: the process is read no faster than the limit."""
-    count = 3 * LINES_A_SECOND
+async def test_whoever_prints_without_an_end_holds_nobody_up() -> None:
+    """Neither the worker nor itself: what is beyond the limit is left out, and told so."""
+    count = 200_000
+    late: list[float] = []
+
+    async def ticks() -> None:
+        while True:
+            began = time.monotonic()
+            await asyncio.sleep(0.01)
+            late.append(time.monotonic() - began - 0.01)
+
+    ticking = asyncio.create_task(ticks())
     async with listening() as path:
-        began = time.monotonic()
-        lines = await printed(path, f"for n in range({count}): print(str(n) + ' ' + 'x' * 1000)", count)
-        took = time.monotonic() - began
-    assert [line["event"].split()[0] for line in lines] == [str(n) for n in range(count)]
-    assert took > 1.0
+        lines = await printed(path, f"os.write(1, b'x\\n' * {count})", LINES_A_SECOND + 1)
+    ticking.cancel()
+    assert [line["event"] for line in lines[:-1]] == ["x"] * LINES_A_SECOND
+    assert (lines[-1]["event"], lines[-1]["lines"]) == ("lines_left_out", count - LINES_A_SECOND)
+    assert max(late) < 0.5
 
 
-def test_a_redirect_is_of_the_file_descriptors_themselves() -> None:
-    """Native code does not ask Python where to print; without a worker the process fails at its setup."""
+async def test_a_plain_line_after_a_native_one_is_plain() -> None:
+    """Of a process without a job, too."""
+    async with listening({}) as path:
+        script = "print('[now WARN  livekit::x] native', flush=True); print('plain')"
+        native, plain = await printed(path, script, 2)
+    assert native["of"] == "livekit::x"
+    assert "of" not in plain
+
+
+def test_a_process_that_cannot_reach_its_worker_fails_at_once() -> None:
+    """At its setup, before it gets a job."""
     code = "from pool.output import redirect; redirect('/nonexistent/socket')"
     failed = subprocess.run([sys.executable, "-c", code], capture_output=True, check=False, cwd=os.getcwd())
     assert b"FileNotFoundError" in failed.stderr

@@ -21,6 +21,7 @@ from pool.supervisor import Pool
 from tests.live.clients import Person
 
 AGENT = "pool-agent"
+ATTRIBUTES = {"from": "the stage"}
 _rooms = itertools.count(1)
 
 
@@ -123,12 +124,21 @@ class Stage:
     async def call(self, room: str = "", *, metadata: str = "") -> str:
         """Call the agent into a room (a new one by default), by the stage's lane; returns the room's name."""
         room = room or new_room()
+        made = await self.api.room.create_room(api.CreateRoomRequest(name=room, metadata="the room's"))
         if self.lane == "direct":
-            made = await self.api.room.create_room(api.CreateRoomRequest(name=room))
-            self.pool.launch(Launch(room=room, sid=made.sid, attributes={}, metadata=metadata))
+            launch = Launch(
+                room=room,
+                sid=made.sid,
+                attributes=ATTRIBUTES,
+                metadata=metadata,
+                room_metadata=made.metadata,
+            )
+            assert self.pool.launch(launch)
             return room
         await self.api.agent_dispatch.create_dispatch(
-            api.CreateAgentDispatchRequest(agent_name=AGENT, room=room, metadata=metadata)
+            api.CreateAgentDispatchRequest(
+                agent_name=AGENT, room=room, metadata=metadata, attributes=ATTRIBUTES
+            )
         )
         return room
 

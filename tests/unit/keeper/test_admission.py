@@ -29,7 +29,7 @@ class Workers:
     def inside(self) -> list[str]:
         return []
 
-    def launch(self, launch: Launch) -> None:
+    def launch(self, launch: Launch) -> bool:
         raise AssertionError("the line launches no jobs")
 
     def end(self, job_id: str, *, kill: bool = False) -> None:
