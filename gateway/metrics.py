@@ -70,8 +70,8 @@ class Metrics:
         self.gave_up = Counter("roomkeeper_gave_up_total", "Wants given up at their deadline.", registry=r)
         self.offers = Counter(
             "roomkeeper_offers_total",
-            "Jobs offered to our workers, by LiveKit or by the direct lane, by the gate's verdict: granted, adopted (the dispatch"
-            " was not ours), duplicate, no_want, stale (of a room or a restart before), late (LiveKit waits"
+            "Jobs offered to our workers, by LiveKit or by the direct lane, by the gate's verdict: granted,"
+            " adopted (the dispatch was not ours), duplicate, no_want, stale (of a room or a restart before), late (LiveKit waits"
             " no longer), unknown. A draining worker does not ask the gate.",
             ["verdict"],
             registry=r,

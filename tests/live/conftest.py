@@ -46,17 +46,12 @@ def site() -> Iterator[Site]:
         yield site
 
 
-def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """Modules that say `BOTH_LANES` are run once by each."""
-    if getattr(metafunc.module, "BOTH_LANES", False):
-        metafunc.parametrize("lane", get_args(Lane), indirect=True, scope="module")
-
-
-@pytest.fixture(scope="module", autouse=True)
-def lane(request: pytest.FixtureRequest, site: Site) -> Lane:
-    """How the gateways of the module call agents. A module's own gateway must ask for it."""
-    site.lane = getattr(request, "param", "dispatch")
-    return site.lane
+@pytest.fixture(scope="module", params=get_args(Lane))
+def lane(request: pytest.FixtureRequest, site: Site) -> Iterator[Lane]:
+    """How the site's gateways call agents: what asks for it is run by each."""
+    site.lane = request.param
+    yield site.lane
+    site.lane = "dispatch"
 
 
 @pytest.fixture

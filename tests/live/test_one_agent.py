@@ -14,7 +14,6 @@ from tests.live.gateway import Gateway
 from tests.live.observer import Observer
 from tests.live.site import Site, tries
 
-BOTH_LANES = True
 pytestmark = [pytest.mark.anyio, pytest.mark.needs("livekit-server")]
 
 SERVED = 10.0

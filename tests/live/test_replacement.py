@@ -16,8 +16,11 @@ from tests.live.conftest import Rooms
 from tests.live.observer import Observer
 from tests.live.site import Site, tries
 
-BOTH_LANES = True
-pytestmark = [pytest.mark.anyio, pytest.mark.needs("livekit-server")]
+pytestmark = [
+    pytest.mark.anyio,
+    pytest.mark.needs("livekit-server"),
+    pytest.mark.usefixtures("lane"),
+]
 
 RAISED = "roomkeeper_agents_replaced_total"
 SERVED = 10.0

@@ -13,7 +13,6 @@ from tests.live.gateway import Gateway
 from tests.live.observer import Observer
 from tests.live.site import Site
 
-BOTH_LANES = True
 pytestmark = [pytest.mark.anyio, pytest.mark.needs("livekit-server")]
 
 SOON = 10.0
