@@ -71,8 +71,8 @@ class Metrics:
         self.offers = Counter(
             "roomkeeper_offers_total",
             "Jobs offered to our workers, by LiveKit or by the direct lane, by the gate's verdict: granted,"
-            " adopted (the dispatch was not ours), duplicate, no_want, stale (of a room or a restart before), late (LiveKit waits"
-            " no longer), unknown. A draining worker does not ask the gate.",
+            " adopted (the dispatch was not ours), duplicate, no_want, stale (of a room or a restart before),"
+            " late (LiveKit waits no longer), unknown. A draining worker does not ask the gate.",
             ["verdict"],
             registry=r,
         )

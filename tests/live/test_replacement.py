@@ -45,6 +45,8 @@ async def test_a_killed_agent_is_replaced(site: Site, observer: Observer, rooms:
                 await observer.wait_for_only(room, track.identity, timeout=2)
             await site.end(room)
             await gateway.warm(2)
+        called = "created" if site.lane == "dispatch" else "direct"
+        assert await gateway.metric("roomkeeper_dispatches_total", outcome=called) >= tries(20, 5)
 
 
 async def test_an_agent_that_raises_is_replaced(site: Site, observer: Observer, rooms: Rooms) -> None:
