@@ -14,7 +14,7 @@ from livekit.protocol import agent_dispatch, models
 from livekit.protocol import room as proto
 
 from gateway.keeper.model import Dispatch, Participant, Room, Unknown
-from gateway.livekit.values import AGENT_NAME
+from pool.ports import AGENT_NAME
 from tests.fakes.livekit import FakeLiveKit
 
 

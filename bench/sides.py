@@ -37,8 +37,11 @@ class Side(Protocol):
     async def call(self, room: str) -> None:
         """Ask for an agent; returns when the answer is there."""
 
+    def processes(self) -> list[psutil.Process]:
+        """Its worker and all that descends from it."""
+
     def jobs(self) -> list[psutil.Process]:
-        """Its processes that are in a room."""
+        """Those that are in a room."""
 
 
 class Ours:
@@ -63,6 +66,9 @@ class Ours:
         if answer.status >= 300:
             raise RuntimeError(f"POST /api/livekit/job: {answer.status} {answer.body}")
 
+    def processes(self) -> list[psutil.Process]:
+        return self._gateway.processes()
+
     def jobs(self) -> list[psutil.Process]:
         return self._gateway.jobs()
 
@@ -83,6 +89,9 @@ class Stock:
     async def call(self, room: str) -> None:
         request = api.CreateAgentDispatchRequest(agent_name=self._worker.agent, room=room)
         await self._livekit.agent_dispatch.create_dispatch(request)
+
+    def processes(self) -> list[psutil.Process]:
+        return self._worker.processes()
 
     def jobs(self) -> list[psutil.Process]:
         return self._worker.jobs()

@@ -11,7 +11,9 @@ import contextlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from bench.figures import latencies_ms
+import psutil
+
+from bench.figures import latencies_ms, percentile
 from bench.report import Row
 from bench.sides import Side, clear, ours, seconds_to_track, stock
 
@@ -26,6 +28,8 @@ REST = 0.5
 @dataclass
 class Tally:
     served: list[float] = field(default_factory=list)
+    cpu: list[float] = field(default_factory=list)
+    """Seconds of CPU that each job's process took, from the call until it rests."""
     lost: int = 0
     client_missed: int = 0
     doubled: int = 0
@@ -43,8 +47,9 @@ async def run(n: int = N) -> tuple[Sequence[Row], Sequence[str]]:
         for turn in range(n):
             for side in sides if turn % 2 else reversed(sides):
                 await one_room(side, tallies[side.name])
-    rows = [row(name, n, tally) for name, tally in tallies.items()]
+    rows = [{**row(name, n, tally), "cpu_ms": _median_ms(tally.cpu)} for name, tally in tallies.items()]
     return rows, [
+        "cpu_ms: what the job's process took to join, publish and beep (median; the system counts by 10 ms)",
         f"from the call to the agent's track subscribed, a person in the room; lost after {TIMEOUT:g} s",
         f"ours, direct: {SLOTS} slots; stock: livekit-agents' defaults",
     ]
@@ -54,6 +59,7 @@ async def one_room(side: Side, tally: Tally) -> None:
     room = side.site.room(NAME)
     side.observer.watch(room)
     async with side.site.person(room) as person:
+        before = {process.pid: _cpu(process) for process in side.processes()}
         seconds = await seconds_to_track(side, person, timeout=TIMEOUT)
         if seconds is not None:
             tally.served.append(seconds)
@@ -62,8 +68,20 @@ async def one_room(side: Side, tally: Tally) -> None:
         else:
             tally.lost += 1
         await asyncio.sleep(REST)
+        tally.cpu += [_cpu(process) - before.get(process.pid, 0.0) for process in side.jobs()]
     tally.doubled += side.observer.ever_two(room)
     await clear(side, room)
+
+
+def _cpu(process: psutil.Process) -> float:
+    with contextlib.suppress(psutil.NoSuchProcess):
+        times = process.cpu_times()
+        return float(times.user + times.system)
+    return 0.0
+
+
+def _median_ms(seconds: Sequence[float]) -> int | None:
+    return round(1000 * percentile(seconds, 0.5)) if seconds else None
 
 
 def row(name: str, n: int, tally: Tally) -> Row:

@@ -23,15 +23,13 @@ from pool import compat
 from pool.acceptance import Acceptance
 from pool.capacity import Slots
 from pool.jobs import Jobs
-from pool.ports import Launch
+from pool.ports import AGENT_NAME, Launch
 from pool.tasks import Tasks
 
 log = structlog.get_logger(__name__)
 
 TOKEN_TTL = timedelta(hours=1)
 """As LiveKit's own for an agent; it is renewed in the call."""
-AGENT_NAME = "lk.agent_name"
-"""The attribute that livekit-server sets on agents (fact 21)."""
 _LETTERS = string.ascii_letters + string.digits
 
 

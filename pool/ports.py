@@ -11,6 +11,9 @@ from dataclasses import dataclass, field
 from enum import Enum, StrEnum
 from typing import Protocol
 
+AGENT_NAME = "lk.agent_name"
+"""The attribute that livekit-server sets on agent participants (fact 21)."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Offer:

@@ -32,8 +32,8 @@ LOST_BACKOFF = 1.0
 MOST_AT_ONCE = 4
 """Dispatches for one room and a name of ours, when some were lost before, or a replica lapsed: LiveKit asks
 one worker for each, and never notices one that is frozen (fact 74). The gate lets one in."""
-TWICE = 2
-"""Failures in a row."""
+MOST_FAILURES = 2
+"""So many failures in a row, and the agent is not launched here any more: LiveKit may find another worker."""
 FRESH = 1.0
 """Seconds for which a look tells who is in the room: when the store was slow since then, another one has to
 tell that it is still empty before somebody is called."""
@@ -143,9 +143,8 @@ class Dispatcher:
         return Look(due=now + (self._settings.claim_timeout if ours else self._settings.foreign_timeout))
 
     def _launched(self, want: Want, room: Room, looked_at: float) -> bool:
-        """Whether this replica's own pool takes the job. What nobody claimed, or failed twice in a row, goes
-        by LiveKit: it may find somebody else."""
-        by_livekit = self._settings.launch != "direct" or want.lost or want.failures >= TWICE
+        """Whether this replica's own pool takes the job; not one that nobody claimed the last time."""
+        by_livekit = self._settings.launch != "direct" or want.lost or want.failures >= MOST_FAILURES
         if by_livekit or not self._fleet.takes_next(want.agent):
             return False
         launch = Launch(

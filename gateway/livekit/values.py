@@ -5,9 +5,8 @@ from __future__ import annotations
 from livekit.protocol import agent_dispatch, models
 
 from gateway.keeper.model import Dispatch, Participant, Room
+from pool.ports import AGENT_NAME
 
-AGENT_NAME = "lk.agent_name"
-"""Set by the server on agent participants (fact 21)."""
 ON_BEHALF = "lk.publish_on_behalf"
 """Set by the SDK on the avatar of an agent."""
 

@@ -34,6 +34,10 @@ class StockWorker:
         self._log = Path(self._tmp.name) / "worker.log"
         self._process: subprocess.Popen[bytes] | None = None
 
+    def processes(self) -> list[psutil.Process]:
+        """The worker's process and all its descendants."""
+        return descendants(self._process.pid) if self._process else []
+
     def jobs(self) -> list[psutil.Process]:
         """The processes that are in a room."""
         return job_processes(self._process.pid, self.livekit.port) if self._process else []
