@@ -41,6 +41,7 @@ from gateway.store.open import open_store
 from gateway.wiring import LateKeeper
 from pool.errors import PoolError
 from pool.guard import end_leftover
+from pool.none import NoPool
 
 if TYPE_CHECKING:
     from pool.supervisor import Pool
@@ -87,6 +88,7 @@ async def _run(settings: Settings, listener: socket.socket, own_livekit: bool) -
             gone=job_has_ended,
             changed=callbacks.heard,
         )
+        metrics.tell_scaling(keeper.scaling.demands)
         sessions = Sessions(
             store.sessions, keeper, livekit, store.clock, retention=settings.http.session_retention
         )
@@ -122,7 +124,9 @@ async def _end_leftovers(store: Store) -> None:
 # ---- parts ------------------------------------------------------------------------------------------------
 
 
-async def _load_pool(settings: Settings, late: LateKeeper) -> Pool:
+async def _load_pool(settings: Settings, late: LateKeeper) -> Pool | NoPool:
+    if settings.role == "gateway":
+        return NoPool(settings.keeper.default_agent)
     # fact 66: a second of imports. In a thread `/livez` answers meanwhile; the agent's plugins need this one.
     await anyio.to_thread.run_sync(functools.partial(importlib.import_module, "livekit.agents"))
     from pool.supervisor import Pool
@@ -159,7 +163,7 @@ def _parts(
     settings: Settings,
     keeper: Keeper,
     sessions: Sessions,
-    pool: Pool,
+    pool: Pool | NoPool,
     livekit: LiveKitClient,
     rates: Rates,
     metrics: Metrics,
@@ -231,7 +235,7 @@ async def _run_keeper(keeper: Keeper, sessions: Sessions, callbacks: Callbacks) 
 
 
 @asynccontextmanager
-async def _run_pool(pool: Pool, signals: Signals) -> AsyncIterator[None]:
+async def _run_pool(pool: Pool | NoPool, signals: Signals) -> AsyncIterator[None]:
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(pool.run, name="pool")
         try:
@@ -244,7 +248,7 @@ async def _run_pool(pool: Pool, signals: Signals) -> AsyncIterator[None]:
                     await pool.close()
 
 
-async def _drain(pool: Pool, timeout: float, signals: Signals) -> None:
+async def _drain(pool: Pool | NoPool, timeout: float, signals: Signals) -> None:
     """Let the calls end by themselves, for `timeout` seconds or until a second signal. HTTP is served."""
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(_then, signals.at_once.wait, tasks.cancel_scope.cancel)

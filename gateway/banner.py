@@ -20,7 +20,7 @@ def banner(settings: Settings, *, agent: str, own_livekit: bool) -> str:
     return f"""
 Roomkeeper    {here}
 LiveKit       {livekit}
-Agent         {agent}  from {settings.pool.target}, {settings.pool.slots} slots
+Agent         {agent}  {_where(settings)}
 Probes        {here}/readyz  {here}/metrics  {here}/api/livekit/rooms
 
 Bring the agent into a room, and wait until it is there:
@@ -31,3 +31,9 @@ A token to join that room with any LiveKit client:
 Ctrl-C ends all of it.
 
 """
+
+
+def _where(settings: Settings) -> str:
+    if settings.role == "gateway":
+        return "by workers elsewhere (ROOMKEEPER_ROLE=worker)"
+    return f"from {settings.pool.target}, {settings.pool.slots} slots"

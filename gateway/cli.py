@@ -33,6 +33,9 @@ Target = Annotated[
 Host = Annotated[str | None, typer.Option(help="Address to listen on.")]
 Port = Annotated[int | None, typer.Option(help="Port to listen on; 0 takes a free one.")]
 Slots = Annotated[int | None, typer.Option(help="Calls at once; as many processes are kept warm.")]
+RoleOption = Annotated[
+    str | None, typer.Option(help="all, gateway (no workers) or worker (nothing but workers).")
+]
 
 
 @app.command()
@@ -53,10 +56,16 @@ def dev(
 
 
 @app.command()
-def start(target: Target = None, host: Host = None, port: Port = None, slots: Slots = None) -> None:
+def start(
+    target: Target = None,
+    host: Host = None,
+    port: Port = None,
+    slots: Slots = None,
+    role: RoleOption = None,
+) -> None:
     """Run in production: your own LiveKit keys, tokens asked for, calls drained on SIGTERM."""
     with _faults_reported():
-        _run(read(_environment(), dev=False, target=target, host=host, port=port, slots=slots))
+        _run(read(_environment(), dev=False, target=target, host=host, port=port, slots=slots, role=role))
 
 
 @app.command()

@@ -1,4 +1,4 @@
-"""Every metric of Roomkeeper, by name and in base units. A leaf: imports nothing of ours.
+"""Every metric of Roomkeeper, by name and in base units. A leaf: imports nothing of ours but a type.
 
 One `Metrics` per process, handed to whoever counts; its registry is its own, apart from
 livekit-agents' (fact 60).
@@ -6,10 +6,53 @@ livekit-agents' (fact 60).
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable, Iterator
+from typing import TYPE_CHECKING
+
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from prometheus_client.core import GaugeMetricFamily
+from prometheus_client.registry import Collector
+
+if TYPE_CHECKING:
+    from gateway.keeper.scaling import Demand
 
 _SECONDS = (0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.75, 1.0, 1.5, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0)
 _CALL_SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.5, 1.0, 3.0, 5.0, 10.0)
+
+
+_SCALING = {
+    "roomkeeper_wanted_workers": (
+        "wanted_workers",
+        "Workers that the agent needs, those that drain left out: (active + waiting + buffer) / slots per"
+        " worker, rounded up. Told by the leader only, as are its parts.",
+    ),
+    "roomkeeper_agents_active": ("active", "Slots taken in workers that do not drain."),
+    "roomkeeper_agents_waiting": ("waiting", "Rooms that wait for the agent, or have just called for it."),
+    "roomkeeper_buffer_slots": ("buffer", "Slots to be free for whoever asks next (ROOMKEEPER_BUFFER)."),
+    "roomkeeper_slots_per_worker": ("slots_per_worker", "Slots of the smallest worker that does not drain."),
+    "roomkeeper_oldest_wait_seconds": (
+        "oldest_wait",
+        "For how long the room that lacks its agent the longest has lacked it; 0 when none does.",
+    ),
+}
+
+
+class ScalingCollector(Collector):
+    """Asks at each scrape; tells nothing while this replica does not lead."""
+
+    def __init__(self, demands: Callable[[], Iterable[Demand]]) -> None:
+        self._demands = demands
+
+    def describe(self) -> Iterator[GaugeMetricFamily]:
+        for name, (_, what) in _SCALING.items():
+            yield GaugeMetricFamily(name, what, labels=["agent"])
+
+    def collect(self) -> Iterator[GaugeMetricFamily]:
+        demands = list(self._demands())
+        for family, (part, _) in zip(self.describe(), _SCALING.values(), strict=True):
+            for demand in demands:
+                family.add_metric([demand.agent], getattr(demand, part))
+            yield family
 
 
 class Metrics:
@@ -177,3 +220,7 @@ class Metrics:
             "Registrations of this pool's worker with LiveKit.",
             registry=r,
         )
+
+    def tell_scaling(self, demands: Callable[[], Iterable[Demand]]) -> None:
+        """From now on, what workers are wanted is asked of `demands` at each scrape."""
+        self.registry.register(ScalingCollector(demands))

@@ -41,6 +41,7 @@ DEFAULT_AGENT = "my-telephony-agent"
 JobAuth = Literal["room-token", "operator", "open"]
 ForeignReplace = Literal["unclean", "never"]
 Lane = Literal["dispatch", "direct"]
+Role = Literal["all", "gateway", "worker"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -214,6 +215,16 @@ class KeeperSettings:
     """`ROOMKEEPER_RESYNC`: every so often the rooms are compared with what LiveKit lists (I6)."""
     keep_ended: float = 3600.0
     """Ended wants are remembered so long, for whoever asks what became of a job."""
+    may_lead: bool = True
+    """False in the role `worker`."""
+    our_agents: tuple[str, ...] = ()
+    """`ROOMKEEPER_WORKER_AGENTS`: more agents whose workers are Roomkeeper's own, comma separated: rooms that
+    want one wait in line while no such worker runs. The default agent needs no mention."""
+    buffer: int = 1
+    """`ROOMKEEPER_BUFFER`: free slots that `roomkeeper_wanted_workers` counts in for whoever asks next; with
+    0 it goes down to no worker at all."""
+    slots_per_worker: int = 1
+    """`ROOMKEEPER_SLOTS`: what a worker is taken to have while none runs."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -255,6 +266,8 @@ class Settings:
     """Everything, frozen."""
 
     dev: bool = False
+    role: Role = "all"
+    """`ROOMKEEPER_ROLE`: `gateway` has no workers, `worker` nothing but workers and probes; `all` is both."""
     livekit: LiveKitSettings = field(default_factory=LiveKitSettings)
     http: HttpSettings = field(default_factory=HttpSettings)
     callback: CallbackSettings = field(default_factory=CallbackSettings)
@@ -289,6 +302,7 @@ class Settings:
 _JOB_AUTH: Callable[[str], JobAuth] = one_of("room-token", "operator", "open")
 _FOREIGN_REPLACE: Callable[[str], ForeignReplace] = one_of("unclean", "never")
 _LANE: Callable[[str], Lane] = one_of("dispatch", "direct")
+_ROLE: Callable[[str], Role] = one_of("all", "gateway", "worker")
 
 
 def _store(text: str) -> StoreSettings:
@@ -314,15 +328,18 @@ def _store(text: str) -> StoreSettings:
 def read(env: Mapping[str, str], *, dev: bool, **overrides: object) -> Settings:
     """Read all settings from `env`.
 
-    `overrides` come from the command line: target, slots, host, port; None means not given.
+    `overrides` come from the command line: target, slots, host, port, role; None means not given.
 
     Raises:
         SettingsError: naming every variable that cannot be used.
     """
     reader = Reader({**env, **_as_variables(overrides)})
     get = reader.get
+    role: Role = get("ROOMKEEPER_ROLE", _ROLE, "all")
+    slots = get("ROOMKEEPER_SLOTS", whole(1, 1000), PoolSettings.slots)
     settings = Settings(
         dev=dev,
+        role=role,
         livekit=LiveKitSettings(
             url=get("LIVEKIT_URL", url, LiveKitSettings.url if dev else ""),
             api_key=get("LIVEKIT_API_KEY", plain, DEV_KEY if dev else ""),
@@ -373,10 +390,14 @@ def read(env: Mapping[str, str], *, dev: bool, **overrides: object) -> Settings:
             give_up_after=get("ROOMKEEPER_GIVE_UP_AFTER", number(1, 86400), 300.0),
             empty_timeout=get("ROOMKEEPER_EMPTY_TIMEOUT", number(1, 86400), 60.0),
             resync_interval=get("ROOMKEEPER_RESYNC", number(0.1, 3600), 10.0),
+            may_lead=role != "worker",
+            our_agents=get("ROOMKEEPER_WORKER_AGENTS", several(name), ()),
+            buffer=get("ROOMKEEPER_BUFFER", whole(0, 100_000), KeeperSettings.buffer),
+            slots_per_worker=slots,
         ),
         pool=PoolSettings(
             target=get("ROOMKEEPER_AGENT", str, PoolSettings.target),
-            slots=get("ROOMKEEPER_SLOTS", whole(1, 1000), PoolSettings.slots),
+            slots=slots,
             drain_timeout=get("ROOMKEEPER_DRAIN_TIMEOUT", number(0, 86400), 0.0 if dev else 3600.0),
         ),
         store=replace(
@@ -396,6 +417,7 @@ def _as_variables(overrides: Mapping[str, object]) -> dict[str, str]:
     names = {
         "target": "ROOMKEEPER_AGENT",
         "slots": "ROOMKEEPER_SLOTS",
+        "role": "ROOMKEEPER_ROLE",
         "host": "ROOMKEEPER_HOST",
         "port": "ROOMKEEPER_PORT",
     }
@@ -406,8 +428,20 @@ def _contradictions(settings: Settings) -> list[str]:
     faults = []
     if settings.site.secret and settings.site.jwks_url:
         faults.append("ROOMKEEPER_SITE_SECRET, ROOMKEEPER_SITE_JWKS: set one of them, not both")
+    faults += _unfit_for_the_role(settings)
     if bool(settings.callback.url) != bool(settings.callback.secret):
         faults.append("ROOMKEEPER_CALLBACK_URL, ROOMKEEPER_CALLBACK_SECRET: set both, or none")
+    return faults
+
+
+def _unfit_for_the_role(settings: Settings) -> list[str]:
+    faults = []
+    if settings.role == "worker" and not settings.store.url:
+        faults.append("ROOMKEEPER_STORE: a worker shares it with a gateway: set it to redis://host:6379/0")
+    if settings.role != "all" and settings.keeper.launch == "direct":
+        faults.append(
+            "ROOMKEEPER_LAUNCH: direct is for processes that are gateway and worker in one (role all)"
+        )
     return faults
 
 

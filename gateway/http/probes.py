@@ -15,6 +15,7 @@ from gateway.http import shapes
 from gateway.http.answers import answer
 from gateway.http.parts import Parts, parts_of
 from gateway.keeper.reports import Health
+from pool.ports import Capacity
 
 VERSION = version("roomkeeper")
 
@@ -49,16 +50,22 @@ def _summary(status: str, checks: list[Health]) -> shapes.ProbeAnswer:
 async def _checks(parts: Parts) -> list[Health]:
     capacity = parts.workers.capacity()
     draining = parts.draining() or capacity.draining
-    warm = capacity.warm + capacity.running > 0
-    return [
+    checks = [
         *parts.keeper.reports.health(),
         await parts.probe_livekit(),
+        Health(name="draining", ok=not draining, why="this process was told to end" if draining else ""),
+    ]
+    return checks if parts.settings.role == "gateway" else [*checks, *_workers_checks(capacity)]
+
+
+def _workers_checks(capacity: Capacity) -> list[Health]:
+    warm = capacity.warm + capacity.running > 0
+    return [
         Health(
             name="worker",
             ok=capacity.registered,
             why="" if capacity.registered else "the worker is not registered with LiveKit (yet)",
         ),
-        Health(name="draining", ok=not draining, why="this process was told to end" if draining else ""),
         Health(name="warm", ok=warm, why="" if warm else "no process is ready for a job (yet)"),
     ]
 

@@ -43,6 +43,8 @@ ROUTES = [
     _several("/api/session/{session_id}", GET=sessions.get_session, DELETE=sessions.delete_session),
     Route("/api/session/{session_id}/report", sessions.post_report, methods=["POST"]),
     Route("/openapi.json", openapi.get_openapi, methods=["GET"]),
+]
+PROBES = [
     Route("/livez", probes.livez, methods=["GET"]),
     Route("/readyz", probes.readyz, methods=["GET"]),
     Route("/healthz", probes.healthz, methods=["GET"]),
@@ -52,9 +54,13 @@ WEBHOOK = "/api/livekit/webhook"
 
 
 def build(parts: Parts) -> ASGIApp:
-    """The whole front door. The webhook stands before all middleware: it needs none, and comes most often."""
+    """The whole front door. The webhook stands before all middleware: it needs none, and comes most often.
+
+    A worker has probes and metrics only.
+    """
+    worker = parts.settings.role == "worker"
     api = Starlette(
-        routes=ROUTES,
+        routes=PROBES if worker else [*ROUTES, *PROBES],
         middleware=[
             Middleware(RequestIds),
             Middleware(Timing, histogram=parts.metrics.http_requests),
@@ -71,6 +77,8 @@ def build(parts: Parts) -> ASGIApp:
     )
     api.router.redirect_slashes = False  # a redirect would name the host that the caller named, and http
     api.state.parts = parts
+    if worker:
+        return api
     webhook = Webhook(
         keys=parts.keys, hint=parts.keeper.hint, counter=parts.metrics.webhooks, clock=parts.clock
     )

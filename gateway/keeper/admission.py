@@ -92,6 +92,11 @@ class Admission:
             name.line.keep_only(living)
             name.unconfirmed.intersection_update({i for i in name.unconfirmed if i in living})
 
+    def unserved(self, agent: str) -> int:
+        """How many wants for the agent stand in line, or were called for and not claimed yet."""
+        name = self._names.get(agent)
+        return 0 if name is None else len(name.line) + len(name.unconfirmed)
+
     def place(self, want: Want) -> int | None:
         """Place in line, 1 is next; None when it does not wait."""
         name = self._names.get(want.agent)

@@ -6,7 +6,7 @@ Makes no call: `Heart` feeds it. With one replica it is that replica.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass, replace
 
 import anyio
@@ -39,27 +39,44 @@ class Strength:
     slots: int = 0
     busy: int = 0
     free: int = 0
+    smallest: int = 0
+    """Slots of the smallest worker that does not drain."""
     registered: bool = False
     """At least one worker is registered with LiveKit."""
     draining: bool = False
     """All of them are about to end."""
 
     def with_worker(self, worker: Capacity) -> Strength:
-        """Together with one more."""
+        """Together with one more; a process without slots is no worker."""
+        if not worker.slots:
+            return self
         takes = worker.registered and not worker.draining and not worker.paused
         return Strength(
             workers=self.workers + 1,
             slots=self.slots + (worker.slots if takes else 0),
             busy=self.busy + (worker.running + worker.starting if takes else 0),
             free=self.free + (worker.free if takes else 0),
+            smallest=self.smallest if worker.draining else min(worker.slots, self.smallest or worker.slots),
             registered=self.registered or worker.registered,
             draining=worker.draining and (self.draining or not self.workers),
         )
 
 
 class Fleet:
-    def __init__(self, replica_id: str, host: str, workers: Workers, clock: Clock) -> None:
+    def __init__(
+        self,
+        replica_id: str,
+        host: str,
+        workers: Workers,
+        clock: Clock,
+        *,
+        may_lead: bool = True,
+        our_agents: Collection[str] = (),
+    ) -> None:
+        """`our_agents`: names that are ours even while no worker of theirs runs."""
         self.id = replica_id
+        self._may_lead = may_lead
+        self._our_agents = frozenset(our_agents)
         self.host = host
         self.sees_livekit = False
         self._livekit_at = clock() - LIVEKIT_GONE
@@ -100,6 +117,7 @@ class Fleet:
             agent=self._workers.agent,
             capacity=self._workers.capacity(),
             sees_livekit=self.sees_livekit,
+            may_lead=self._may_lead,
         )
 
     def take(self, pulse: Pulse, sent_at: float) -> None:
@@ -202,9 +220,11 @@ class Fleet:
     @property
     def should_lead(self) -> bool:
         """Whether this replica is fit to lead, or nobody is fitter."""
+        if not self._may_lead:
+            return False
         fit = self.sees_livekit and not self._workers.capacity().draining
         return fit or not any(
-            r.sees_livekit and not r.capacity.draining and r.id not in self._lapsed
+            r.may_lead and r.sees_livekit and not r.capacity.draining and r.id not in self._lapsed
             for r in self._others.values()
         )
 
@@ -255,9 +275,13 @@ class Fleet:
 
     def serves(self, agent: str) -> bool:
         """Whether the agent's name is one of ours: some replica's pool has it, or had it lately."""
+        return agent in self.our_agents()
+
+    def our_agents(self) -> frozenset[str]:
         if self._served is None:
-            self._served = frozenset(replica.agent for replica in self._others.values())
-        return agent == self._workers.agent or agent in self._served
+            self._served = self._our_agents.union(replica.agent for replica in self._others.values())
+        own = self._workers.agent
+        return self._served if own in self._served else self._served | {own}
 
     def strength(self, agent: str) -> Strength:
         others = self._strengths.get(agent)

@@ -31,6 +31,7 @@ from gateway.keeper.post import Post
 from gateway.keeper.reconcile import Reconciler
 from gateway.keeper.reports import Reports
 from gateway.keeper.resync import Resync
+from gateway.keeper.scaling import Scaling
 from gateway.keeper.wants import Wants
 from gateway.keeper.workqueue import WorkQueue
 from gateway.metrics import Metrics
@@ -97,7 +98,14 @@ class Keeper:
         self._awake_at = clock()
         self._queue = queue = WorkQueue(clock)
         self._policy = Policy(default_agent=settings.default_agent, patterns=settings.room_patterns)
-        self._fleet = fleet = Fleet(replica_id or new_replica_id(), host, workers, clock)
+        self._fleet = fleet = Fleet(
+            replica_id or new_replica_id(),
+            host,
+            workers,
+            clock,
+            may_lead=settings.may_lead,
+            our_agents=settings.our_agents,
+        )
         self._admission = admission = Admission(fleet, queue.add, clock)
         self._announcer = Announcer(livekit, self._announced)
         self._wants = wants = Wants(store, self._announcer.tell, metrics, clock, changed)
@@ -174,6 +182,7 @@ class Keeper:
             doubted=self._audit.hurry,
             cut_off=workers.pause,
         )
+        self.scaling = Scaling(fleet, self._lead, admission, wants, memory, settings, clock)
         self.reports = Reports(
             store,
             self._fleet,

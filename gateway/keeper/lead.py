@@ -72,6 +72,11 @@ class Lead:
         self.compared_at = 0.0
         """When the last comparison with LiveKit ended; 0 for never."""
 
+    @property
+    def taken_up(self) -> bool:
+        """Whether this replica leads, and has read what the leader before it left."""
+        return self._taken_up is not None and self._taken_up == self._fleet.epoch
+
     def gained(self, epoch: int) -> None:
         self._memory.clear()  # what it saw when it led the last time is out of date
         self._changed.set()

@@ -173,6 +173,8 @@ class Replica:
     capacity: Capacity = field(default_factory=Capacity)
     sees_livekit: bool = True
     """Whether LiveKit answers it: one that it does not answer is no good as the leader."""
+    may_lead: bool = True
+    """False for one that is there for its workers only."""
     beat_at: float = 0.0
     """When it last told that it lives, on the store's clock."""
 

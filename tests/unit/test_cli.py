@@ -77,7 +77,7 @@ def test_unusable_settings_are_listed_one_a_line(tmp_path: Path) -> None:
     done = roomkeeper("start", cwd=tmp_path, ROOMKEEPER_PORT="x", ROOMKEEPER_SLOTS="y")
     assert done.returncode == 2
     names = [line.split(":")[0] for line in done.stderr.splitlines()]
-    assert names[:2] == ["ROOMKEEPER_PORT", "ROOMKEEPER_SLOTS"]
+    assert {"ROOMKEEPER_PORT", "ROOMKEEPER_SLOTS"} <= set(names)
     assert "Traceback" not in done.stderr
 
 

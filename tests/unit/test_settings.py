@@ -263,3 +263,33 @@ def test_open_doors_are_named_in_production_alone() -> None:
     assert len(read({**PRODUCTION, **opened}, dev=False).open_doors) == 2
     assert read(PRODUCTION, dev=False).open_doors == []
     assert read(opened, dev=True).open_doors == []
+
+
+class TestRoles:
+    """What a process is: gateway, worker, or both."""
+
+    REDIS = "redis://redis.internal:6379/0"
+
+    def test_a_worker_shares_its_store(self) -> None:
+        """A file is one process's own: nobody would ever want an agent of that worker."""
+        assert [f.split(":")[0] for f in faults({"ROOMKEEPER_ROLE": "worker"})] == ["ROOMKEEPER_STORE"]
+        settings = read({"ROOMKEEPER_ROLE": "worker", "ROOMKEEPER_STORE": self.REDIS}, dev=True)
+        assert not settings.keeper.may_lead
+
+    def test_a_gateway_may_be_alone_with_its_file(self) -> None:
+        """For workers that other people run."""
+        settings = read({"ROOMKEEPER_SLOTS": "7"}, dev=True, role="gateway")
+        assert (settings.role, settings.keeper.may_lead) == ("gateway", True)
+        assert settings.keeper.slots_per_worker == 7
+
+    @pytest.mark.parametrize("role", ["gateway", "worker"])
+    def test_the_direct_lane_needs_both_in_one(self, role: str) -> None:
+        """An option that does nothing is refused."""
+        env = {"ROOMKEEPER_ROLE": role, "ROOMKEEPER_LAUNCH": "direct", "ROOMKEEPER_STORE": self.REDIS}
+        assert [f.split(":")[0] for f in faults(env)] == ["ROOMKEEPER_LAUNCH"]
+
+    def test_there_are_three(self) -> None:
+        """Anything else is refused by name."""
+        assert faults({"ROOMKEEPER_ROLE": "boss"}) == (
+            "ROOMKEEPER_ROLE: must be one of all, gateway, worker, not 'boss'",
+        )

@@ -11,7 +11,7 @@ from openapi_spec_validator import validate
 from starlette.routing import Route
 
 from gateway.http.openapi import OPERATIONS, document
-from gateway.http.routes import ROUTES, WEBHOOK
+from gateway.http.routes import PROBES, ROUTES, WEBHOOK
 from tests.door import Door
 
 pytestmark = pytest.mark.anyio
@@ -33,7 +33,7 @@ def test_every_route_is_described_and_no_other() -> None:
     """A new route without words fails here."""
     served = {
         (method.lower(), re.sub(r":path", "", route.path))
-        for route in ROUTES
+        for route in [*ROUTES, *PROBES]
         if isinstance(route, Route)
         for method in (route.methods or set()) - {"HEAD"}
     }

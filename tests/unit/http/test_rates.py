@@ -30,7 +30,8 @@ async def test_too_many_requests_of_one_participant_are_a_429_with_the_time_to_w
     door = open_door(dev=False, ROOMKEEPER_RATE_BY_CALLER="4/minute")
     assert await statuses(door, 4, headers=participant("room-1")) == [200] * 4
     refused = await door.ask("room-1", headers=participant("room-1"))
-    assert (refused.status_code, refused.headers["retry-after"]) == (429, "15")
+    assert refused.status_code == 429
+    assert 10 <= int(refused.headers["retry-after"]) <= 15, "a quarter of a minute, less what has passed"
     assert refused.json()["success"] is False
     assert (await door.ask("room-2", headers=participant("room-2"))).status_code == 200
     assert len(door.keeper.asks) == 5
