@@ -1,4 +1,5 @@
-"""Every metric of Roomkeeper, by name and in base units. A leaf: imports nothing of ours but a type.
+"""Every metric of Roomkeeper, by name and in base units. A leaf: imports nothing of ours but the
+pool's.
 
 One `Metrics` per process, handed to whoever counts; its registry is its own, apart from
 livekit-agents' (fact 60).
@@ -12,6 +13,8 @@ from typing import TYPE_CHECKING
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
+
+from pool.metrics import PoolMetrics
 
 if TYPE_CHECKING:
     from gateway.keeper.scaling import Demand
@@ -60,6 +63,7 @@ class Metrics:
 
     def __init__(self) -> None:
         self.registry = r = CollectorRegistry()
+        self.pool = PoolMetrics(r)
         self.time_to_agent = Histogram(
             "roomkeeper_time_to_agent_seconds",
             "From the ask, or the loss of the agent before, to each stage: asked (it is durable), dispatched,"
