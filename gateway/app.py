@@ -75,7 +75,7 @@ async def _run(settings: Settings, listener: socket.socket, own_livekit: bool) -
         await _end_leftovers(store)
         callbacks = Callbacks(settings.callback, metrics)
         late = LateKeeper()
-        pool = await _load_pool(settings, late)
+        pool = await _load_pool(settings, late, metrics)
         settings = _with_agent(settings, pool.agent, everywhere=pool.nameless)
         keeper = late.keeper = Keeper(
             store=store,
@@ -124,7 +124,7 @@ async def _end_leftovers(store: Store) -> None:
 # ---- parts ------------------------------------------------------------------------------------------------
 
 
-async def _load_pool(settings: Settings, late: LateKeeper) -> Pool | NoPool:
+async def _load_pool(settings: Settings, late: LateKeeper, metrics: Metrics) -> Pool | NoPool:
     if settings.role == "gateway":
         return NoPool(settings.keeper.default_agent)
     # fact 66: a second of imports. In a thread `/livez` answers meanwhile; the agent's plugins need this one.
@@ -140,6 +140,11 @@ async def _load_pool(settings: Settings, late: LateKeeper) -> Pool | NoPool:
         default_agent_name=settings.keeper.default_agent,
         gate=late,
         listener=late,
+        metrics=metrics.pool,
+        warm=settings.pool.warm,
+        memory_warn=settings.pool.memory_warn,
+        memory_limit=settings.pool.memory_limit,
+        unresponsive_after=settings.pool.unresponsive_after,
     )
     pool.load()
     return pool

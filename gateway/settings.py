@@ -18,6 +18,7 @@ from gateway.variables import (
     Reader,
     http_url,
     key_pairs,
+    megabytes,
     name,
     network,
     number,
@@ -33,6 +34,7 @@ from gateway.variables import (
     webhook_secret,
     whole,
 )
+from pool.ports import WarmPolicy
 
 DEV_KEY = "devkey"
 DEV_SECRET = "secret"  # noqa: S105  (LiveKit's public dev pair)
@@ -235,6 +237,18 @@ class PoolSettings:
     """`module:server` of the AgentServer to run."""
     slots: int = max(4, 2 * (os.cpu_count() or 2))
     """`ROOMKEEPER_SLOTS`: calls at once; as many processes are kept warm."""
+    warm: WarmPolicy = "all"
+    """`ROOMKEEPER_WARM`: processes that are kept ready for a job: `all`, one for each free slot; a number; or
+    `rate`, one more than the largest burst of the last ten minutes took within two seconds."""
+    memory_warn: int | None = None
+    """`ROOMKEEPER_MEMORY_WARN`, in MB: a job process with more (PSS) is told of in the log; here in bytes, 0
+    for never. None: what the agent's `AgentServer` says, by its default 1000 MB."""
+    memory_limit: int | None = None
+    """`ROOMKEEPER_MEMORY_LIMIT`, in MB: one with more is ended, and its room gets another agent. None: what
+    the agent's `AgentServer` says, by its default no limit."""
+    unresponsive_after: float = 20.0
+    """`ROOMKEEPER_UNRESPONSIVE_AFTER`: a job process whose event loop has not turned for so long is ended,
+    and its room gets another agent."""
     drain_timeout: float = 3600.0
     """`ROOMKEEPER_DRAIN_TIMEOUT`: calls may take so long to end after SIGTERM. The default is LiveKit's
     own; 0 in `dev`."""
@@ -303,6 +317,15 @@ _JOB_AUTH: Callable[[str], JobAuth] = one_of("room-token", "operator", "open")
 _FOREIGN_REPLACE: Callable[[str], ForeignReplace] = one_of("unclean", "never")
 _LANE: Callable[[str], Lane] = one_of("dispatch", "direct")
 _ROLE: Callable[[str], Role] = one_of("all", "gateway", "worker")
+
+
+def _warm(text: str) -> WarmPolicy:
+    if text in {"all", "rate"}:
+        return "all" if text == "all" else "rate"
+    try:
+        return whole(1, 1000)(text)
+    except ValueError:
+        raise ValueError(f"must be all, rate, or a whole number from 1 to 1000, not {text!r}") from None
 
 
 def _store(text: str) -> StoreSettings:
@@ -398,6 +421,10 @@ def read(env: Mapping[str, str], *, dev: bool, **overrides: object) -> Settings:
         pool=PoolSettings(
             target=get("ROOMKEEPER_AGENT", str, PoolSettings.target),
             slots=slots,
+            warm=get("ROOMKEEPER_WARM", _warm, PoolSettings.warm),
+            memory_warn=get("ROOMKEEPER_MEMORY_WARN", megabytes, PoolSettings.memory_warn),
+            memory_limit=get("ROOMKEEPER_MEMORY_LIMIT", megabytes, PoolSettings.memory_limit),
+            unresponsive_after=get("ROOMKEEPER_UNRESPONSIVE_AFTER", number(5, 3600), 20.0),
             drain_timeout=get("ROOMKEEPER_DRAIN_TIMEOUT", number(0, 86400), 0.0 if dev else 3600.0),
         ),
         store=replace(

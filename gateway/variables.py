@@ -158,6 +158,11 @@ def whole(low: int, high: int) -> Callable[[str], int]:
     return parse
 
 
+def megabytes(text: str) -> int:
+    """In bytes."""
+    return 1_000_000 * whole(0, 1_000_000)(text)
+
+
 def switch(text: str) -> bool:
     match text.lower():
         case "1" | "true" | "yes" | "on":

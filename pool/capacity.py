@@ -14,6 +14,8 @@ from livekit.agents import AgentServer
 from pool import compat
 from pool.jobs import Jobs
 from pool.ports import Capacity
+from pool.trust import Trust
+from pool.warm import Warm
 
 log = structlog.get_logger(__name__)
 
@@ -33,7 +35,7 @@ def load_of(capacity: Capacity) -> float:
     livekit-server has long heard of it, and a job that comes earlier waits for its process.
     """
     taken = capacity.running + capacity.starting
-    if capacity.draining or capacity.paused or taken >= capacity.slots:
+    if not capacity.takes_jobs or taken >= capacity.slots:
         return 1.0
     return _BUSIEST * taken / capacity.slots + _JUST_ABOVE
 
@@ -44,8 +46,10 @@ class Slots:
     `measure` and `load` may be called from any thread (upstream asks for the load in one).
     """
 
-    def __init__(self, slots: int, *, tell: Callable[[Capacity], None]) -> None:
+    def __init__(self, slots: int, *, warm: Warm, trust: Trust, tell: Callable[[Capacity], None]) -> None:
         self._slots = slots
+        self._warm = warm
+        self._trust = trust
         self._tell = tell
         self._told = Capacity(slots=slots)
         self._jobs: Jobs | None = None
@@ -137,6 +141,7 @@ class Slots:
             node_id=self._node_id,
             draining=self._draining,
             paused=self._paused,
+            lost=self._trust.lost(jobs.arriving),
         )
 
     def load(self) -> float:
@@ -170,7 +175,7 @@ class Slots:
 
     def spare(self) -> compat.Executor | None:
         """A warm process too many, taken out of the pool to be closed; None when there is none."""
-        if self._pool is None or compat.warm(self._pool) <= self._slots - self._told.running:
+        if self._pool is None or compat.warm(self._pool) <= self._warm_wanted(self._told.running):
             return None
         return compat.take_spare(self._pool)
 
@@ -178,4 +183,7 @@ class Slots:
         """How many warm processes there should be (fact 51)."""
         if self._held or self._draining or self._jobs is None:
             return 0
-        return max(0, self._slots - self._jobs.running)
+        return self._warm_wanted(self._jobs.running)
+
+    def _warm_wanted(self, running: int) -> int:
+        return min(self._warm.wanted(), max(0, self._slots - running))

@@ -48,13 +48,20 @@ class Link:
         self._answer = asyncio.get_running_loop().create_future()
         return self._answer
 
+    def _heard(self, answer: Answer) -> None:
+        """In the job's event loop: that it answers at all is what the worker wants to know."""
+        if answer.confirmed is None:
+            self.send(Report(pid=os.getpid()))
+        elif self._answer is not None:
+            self._answer.set_result(answer.confirmed)
+
     def _listen(self) -> None:
         """A thread of its own, as the job may block its event loop for ever (fact 13)."""
         try:
             for line in self._socket.makefile("rb"):
                 answer = msgspec.json.decode(line, type=Answer)
                 if self._answer is not None:
-                    self._answer.get_loop().call_soon_threadsafe(self._answer.set_result, answer.confirmed)
+                    self._answer.get_loop().call_soon_threadsafe(self._heard, answer)
         finally:
             os.kill(os.getpid(), signal.SIGKILL)
 

@@ -11,6 +11,7 @@ import contextlib
 import ctypes
 import multiprocessing.forkserver as mp_forkserver
 import multiprocessing.popen_forkserver as mp_popen
+import multiprocessing.resource_tracker as mp_resource_tracker
 import os
 import signal
 import threading
@@ -81,6 +82,14 @@ def set_health_address(server: AgentServer, host: str, port: int) -> None:
 def forget_prometheus_dir(server: AgentServer) -> None:
     """Keep `run()` from emptying a metrics directory that is not its own (fact 60)."""
     server._prometheus_multiproc_dir = None
+
+
+def take_memory_limits(server: AgentServer) -> tuple[float, float]:
+    """What the agent's author set (megabytes: warning, limit; 0 is none), and have upstream look no more: it
+    reads each process's memory every 5 s."""
+    limits = server._job_memory_warn_mb, server._job_memory_limit_mb
+    server._job_memory_warn_mb = server._job_memory_limit_mb = 0
+    return limits
 
 
 def preload(server: AgentServer, module: str) -> None:
@@ -278,6 +287,13 @@ def ensure_forkserver() -> None:
     """Start the forkserver from this thread, if it is not running: it lives as long as the thread does
     (`pool.forkserver`), and upstream would start it from a worker thread of the loop's executor."""
     mp_forkserver.ensure_running()
+
+
+def forkserver_pids() -> list[int]:
+    """The forkserver and the process that Python starts beside it, those that run."""
+    pids = [getattr(mp_forkserver._forkserver, "_forkserver_pid", None)]
+    pids.append(getattr(mp_resource_tracker._resource_tracker, "_pid", None))
+    return [pid for pid in pids if pid is not None]
 
 
 def end_forkserver() -> None:

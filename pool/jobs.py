@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
@@ -16,9 +17,11 @@ import structlog
 
 from pool.clock import uptime
 from pool.compat import Executor
+from pool.metrics import PoolMetrics
 from pool.ports import Gate, JobEvent, JobEventKind
 from pool.reports import Answer, Report, Wire
 from pool.tasks import Tasks
+from pool.trust import Trust
 
 log = structlog.get_logger(__name__)
 
@@ -43,7 +46,13 @@ class Job:
     ended: bool = False
     """Somebody asked for its end."""
     killed: bool = False
+    launched_at: float = 0.0
+    """On the event loop's clock."""
     entered: bool = False
+    connected: bool = False
+    raised: bool = False
+    asked: bool = False
+    """It was asked whether it still answers, and has not answered yet."""
     left: bool = False
     exit_code: int | None = None
     timers: list[asyncio.TimerHandle] = field(default_factory=list)
@@ -62,6 +71,8 @@ class Jobs:
         tell: Callable[[JobEvent], None],
         changed: Callable[[], None],
         tasks: Tasks,
+        metrics: PoolMetrics,
+        trust: Trust,
         enter_timeout: float,
         end_timeout: float,
         finish_timeout: float,
@@ -70,6 +81,8 @@ class Jobs:
         self._tell = tell
         self._changed = changed
         self._tasks = tasks
+        self._metrics = metrics
+        self._trust = trust
         self._enter_timeout = enter_timeout
         self._end_timeout = end_timeout
         self._finish_timeout = finish_timeout
@@ -91,6 +104,11 @@ class Jobs:
         """Jobs that a living process has."""
         return len(self._running)
 
+    @property
+    def arriving(self) -> int:
+        """Jobs that are on their way into their rooms."""
+        return self.pending + sum(not (job.connected or job.left) for job in list(self._running.values()))
+
     def runs(self, job_id: str) -> bool:
         return self._find(job_id) is not None
 
@@ -105,6 +123,10 @@ class Jobs:
         if info is None:
             return {}
         return {"job": info.job.id, "room": info.job.room.name, "agent": info.job.agent_name}
+
+    def processes(self) -> dict[int, bool]:
+        """The living job processes by pid: whether each has a job."""
+        return {pid: e.running_job is not None for pid, e in self._executors.items()}
 
     async def wait_idle(self) -> None:
         """Return once no job is left."""
@@ -153,6 +175,7 @@ class Jobs:
         with contextlib.suppress(psutil.NoSuchProcess):
             job.process = psutil.Process(pid)
         started = job.process.create_time() if job.process else 0.0
+        job.launched_at = asyncio.get_running_loop().time()
         log.info("job_launched", job=job.id, room=info.job.room.name, pid=pid)
         self._changed()
         self._tell(JobEvent(job_id=job.id, kind=JobEventKind.LAUNCHED, pid=pid, pid_started=started))
@@ -186,8 +209,18 @@ class Jobs:
             timer.cancel()
         pid = job.executor.pid or 0 if job.executor else 0
         log.info("job_exited", job=job.id, pid=pid, exit_code=job.exit_code)
+        if self._failed_to_join(job):
+            self._trust.failed()
         self._settle()
         self._tell(JobEvent(job_id=job.id, kind=JobEventKind.EXITED, detail=str(job.exit_code), pid=pid))
+
+    def _failed_to_join(self, job: Job) -> bool:
+        """Whether that speaks against this worker. An entrypoint that raises would do so on any other, and
+        one that returns has had its will."""
+        if job.connected or job.raised:
+            return False
+        had_its_time = asyncio.get_running_loop().time() - job.launched_at >= self._enter_timeout
+        return had_its_time or (job.exit_code != 0 and not job.ended)
 
     # -- reports -------------------------------------------------------------------------------------------
 
@@ -195,6 +228,7 @@ class Jobs:
         """A line from a job process."""
         self._wires[wire.pid] = wire
         if report.kind is None:
+            self._answered(wire)
             return
         job = self._find(report.job_id)
         if job is not None and job.executor is None and wire.pid in self._executors:
@@ -203,6 +237,10 @@ class Jobs:
             log.warning("job_report_of_unknown_job", job=report.job_id, kind=report.kind, pid=wire.pid)
             return
         job.wire = wire
+        if report.kind is JobEventKind.CONNECTED and not job.connected:
+            job.connected = True
+            self._trust.joined()
+        job.raised = job.raised or report.kind is JobEventKind.RAISED
         if report.kind is JobEventKind.LEFT and not job.left:
             job.left = True
             self._later(job, self._finish_timeout, self._check_finished)
@@ -228,6 +266,29 @@ class Jobs:
             log.warning("job_not_confirmed", job=job.id)
             self._tell(JobEvent(job_id=job.id, kind=JobEventKind.UNCONFIRMED))
         wire.answer(Answer(confirmed=confirmed))
+        if confirmed and job.executor is not None and (info := job.executor.running_job) is not None:
+            self._metrics.job_start.observe(max(0.0, time.time() - info.assigned_at))
+
+    # -- whether they still answer -------------------------------------------------------------------------
+
+    def ask_all(self) -> None:
+        """Ask the processes that are in their rooms, or may get there, whether their event loop turns."""
+        for job in self._running.values():
+            if job.entered and not job.left and job.wire is not None:
+                job.asked = True
+                job.wire.answer(Answer())
+
+    def silent(self) -> list[str]:
+        """Ids of the jobs that were asked and have not answered."""
+        return [job.id for job in self._running.values() if job.asked and not job.left]
+
+    def kill_silent(self, job_id: str, why: str) -> None:
+        self._kill(self._running[job_id], why)
+
+    def _answered(self, wire: Wire) -> None:
+        for job in self._running.values():
+            if job.wire is wire:
+                job.asked = False
 
     # -- the end -------------------------------------------------------------------------------------------
 
@@ -241,6 +302,12 @@ class Jobs:
         elif kill or not job.ended:
             job.ended = True
             self._carry_out(job)
+
+    def kill_process(self, pid: int, why: str) -> None:
+        """SIGKILL one process of the pool, with a job or without."""
+        log.warning("job_process_killed", pid=pid, why=why, **self.whose(pid))
+        with contextlib.suppress(psutil.NoSuchProcess):
+            psutil.Process(pid).kill()
 
     def kill_all(self) -> None:
         """SIGKILL every process, with a job or without."""

@@ -35,8 +35,8 @@ class PoolMetrics:
         )
         self.processes = Gauge(
             "roomkeeper_processes",
-            "Processes by kind: gateway (this one), forkserver (with what Python starts beside it), warm (ready"
-            " for a job, or getting ready), job.",
+            "Processes by kind: gateway (this one), forkserver (with what Python starts beside it), warm (or"
+            " getting warm), job.",
             ["kind"],
             registry=registry,
         )

@@ -9,8 +9,10 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from enum import Enum, StrEnum
-from typing import Protocol
+from typing import Literal, Protocol
 
+WarmPolicy = Literal["all", "rate"] | int
+"""Processes that are kept warm: one for each free slot; as many as were needed lately; so many."""
 AGENT_NAME = "lk.agent_name"
 """The attribute that livekit-server sets on agent participants (fact 21)."""
 
@@ -135,6 +137,8 @@ class Capacity:
     draining: bool = False
     paused: bool = False
     """Nobody could answer for what is offered (`Workers.pause`)."""
+    lost: bool = False
+    """Jobs that it took did not get into their rooms: it takes none for a while."""
 
     @property
     def taken(self) -> float:
@@ -146,9 +150,15 @@ class Capacity:
         return bool(self.node_id)
 
     @property
+    def takes_jobs(self) -> bool:
+        """Whether it would take one, had it a free slot."""
+        return not (self.draining or self.paused or self.lost)
+
+    @property
     def free(self) -> int:
-        """Jobs that can be accepted right now: 0 while unregistered, draining, paused or cold (fact 63)."""
-        if not self.registered or self.draining or self.paused:
+        """Jobs that can be accepted right now: 0 while unregistered, cold (fact 63), or when it takes
+        none."""
+        if not self.registered or not self.takes_jobs:
             return 0
         return max(0, min(self.slots - self.running, self.warm) - self.starting)
 

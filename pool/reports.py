@@ -21,7 +21,8 @@ MAX_LINE_BYTES = 65536
 
 
 class Report(msgspec.Struct, frozen=True, omit_defaults=True):
-    """A line from a job process. The first one, at its setup, has a `pid` only."""
+    """A line from a job process. The first one, at its setup, has a `pid` only; so has the answer that its
+    event loop turns."""
 
     pid: int
     job_id: str = ""
@@ -31,10 +32,11 @@ class Report(msgspec.Struct, frozen=True, omit_defaults=True):
     """When it happened, as `uptime()` tells: the worker may have stood still since then. 0: just now."""
 
 
-class Answer(msgspec.Struct, frozen=True):
-    """A line to a job process, after `ENTERED`: whether it may go on."""
+class Answer(msgspec.Struct, frozen=True, omit_defaults=True):
+    """A line to a job process: after `ENTERED` whether it may go on; empty, it is the question whether its
+    event loop turns."""
 
-    confirmed: bool
+    confirmed: bool | None = None
 
 
 class Wire(asyncio.Protocol):

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import functools
+import time
 from typing import Any
 
 import structlog
@@ -19,10 +20,15 @@ from pool.acceptance import Acceptance
 from pool.capacity import Slots
 from pool.direct import DirectLane
 from pool.jobs import Jobs
+from pool.memory import Limits, Scales
+from pool.metrics import PoolMetrics
 from pool.output import OutputServer
-from pool.ports import Capacity, Gate, JobEvent, Launch, Listener
+from pool.ports import Capacity, Gate, JobEvent, Launch, Listener, WarmPolicy
 from pool.reports import ReportServer
+from pool.roll_call import RollCall
 from pool.tasks import Tasks
+from pool.trust import Trust
+from pool.warm import Warm
 
 log = structlog.get_logger(__name__)
 
@@ -31,6 +37,7 @@ NEVER_GIVE_UP = 1_000_000
 RESTART_AFTER_MIN, RESTART_AFTER_MAX = 0.5, 15.0
 """Seconds before a server that failed runs again; doubled each time, until it has run for a minute."""
 STEADY_AFTER = 60.0
+TRIM_EVERY = 10.0
 AFTER_KILL = 2.0
 """Seconds for upstream to notice that its processes were killed."""
 
@@ -38,7 +45,8 @@ AFTER_KILL = 2.0
 class Pool:
     """Implements `pool.ports.Workers`. Use in one event loop: `load()`, `run()`, `drain()`, `close()`.
 
-    `target` is as in `pool.loading.load`; `url` is LiveKit's (ws:// or http://). Times are in seconds.
+    `target` is as in `pool.loading.load`; `url` is LiveKit's (ws:// or http://). Times are in seconds, sizes
+    of a process in bytes; None: what the agent's own `AgentServer` says.
     """
 
     def __init__(
@@ -52,6 +60,11 @@ class Pool:
         default_agent_name: str = "",
         gate: Gate,
         listener: Listener,
+        metrics: PoolMetrics,
+        warm: WarmPolicy = "all",
+        memory_warn: int | None = None,
+        memory_limit: int | None = None,
+        unresponsive_after: float = 20.0,
         enter_timeout: float = 5.0,
         end_timeout: float = 30.0,
         finish_timeout: float = 400.0,  # above 15 + 60 + 300 s, what the SDK itself allows (fact 86)
@@ -64,12 +77,19 @@ class Pool:
         self._gate = gate
         self._listener = listener
         self._tasks = Tasks()
-        self._slots = Slots(slots, tell=self._tell_capacity)
+        self._metrics = metrics
+        self._memory = memory_warn, memory_limit
+        self._unresponsive_after = unresponsive_after
+        self._warm = Warm(warm, time.monotonic)
+        trust = Trust(metrics, changed=lambda: self._slots.changed())
+        self._slots = Slots(slots, warm=self._warm, trust=trust, tell=self._tell_capacity)
         self._jobs = Jobs(
             gate=gate,
             tell=self._tell_job,
             changed=self._slots.changed,
             tasks=self._tasks,
+            metrics=metrics,
+            trust=trust,
             enter_timeout=enter_timeout,
             end_timeout=end_timeout,
             finish_timeout=finish_timeout,
@@ -134,7 +154,15 @@ class Pool:
         compat.keep_ctrl_c()
         await self._reports.start()
         await self._output.start()
-        self._tasks.start(self._slots.push_statuses(), name="push_statuses")
+        assert self._server is not None
+        limits = Limits(*self._memory_limits)
+        for look_after in (
+            self._slots.push_statuses,
+            Scales(self._jobs, self._metrics, limits).run,
+            RollCall(self._jobs, self._metrics, patience=self._unresponsive_after).run,
+            self._trim,
+        ):
+            self._tasks.start(look_after(), name=look_after.__qualname__)
         self._running = asyncio.create_task(self._serve(), name="pool_serve")
         try:
             await asyncio.wait({self._running})
@@ -196,6 +224,10 @@ class Pool:
         )
         compat.set_health_address(server, "127.0.0.1", 0)
         compat.forget_prometheus_dir(server)
+        own = (round(1e6 * megabytes) for megabytes in compat.take_memory_limits(server))
+        self._memory_limits = [
+            o if given is None else given for o, given in zip(own, self._memory, strict=True)
+        ]
         compat.preload(server, "pool.child")
         compat.preload(server, "pool.forkserver")
         compat.on_connection_lost(server, self._slots.connection_lost)
@@ -256,12 +288,15 @@ class Pool:
             soon(self._after_ready)  # it is put among the warm ones after the event
 
         def launched(executor: compat.Executor) -> None:
+            self._warm.launched()
             self._jobs.launched(executor)
 
         def closed(executor: compat.Executor) -> None:
             self._jobs.process_closed(executor)
             if executor not in self._ready and not self._ended:
                 self._slots.process_failed()
+            if executor.exitcode and not self._ended:
+                self._metrics.died.labels("job" if executor.running_job else "warm").inc()
             self._ready.discard(executor)
             soon(self._slots.changed)  # it is taken from among the warm ones after the event (fact 46)
 
@@ -273,6 +308,16 @@ class Pool:
 
     def _after_ready(self) -> None:
         self._slots.process_ready()
+        self._close_spares()
+
+    async def _trim(self) -> None:
+        """Fewer may be needed than a while ago."""
+        while True:
+            await asyncio.sleep(TRIM_EVERY)
+            self._slots.changed()
+            self._close_spares()
+
+    def _close_spares(self) -> None:
         while (spare := self._slots.spare()) is not None:
             self._tasks.start(spare.aclose(), name="close_spare_process")
 

@@ -166,6 +166,8 @@ class Admission:
                 return "every worker is draining"
             if not fleet.registered:
                 return "no worker is registered with LiveKit"
+            if not fleet.slots and fleet.lost:
+                return "jobs did not get into their rooms: their workers take none for a while"
             if not fleet.slots:
                 return "no worker takes jobs just now"
             if ahead >= fleet.free - len(name.unconfirmed):

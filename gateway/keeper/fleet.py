@@ -39,6 +39,8 @@ class Strength:
     slots: int = 0
     busy: int = 0
     free: int = 0
+    lost: int = 0
+    """Slots of workers that take no job for a while, since theirs do not get into their rooms."""
     smallest: int = 0
     """Slots of the smallest worker that does not drain."""
     registered: bool = False
@@ -50,12 +52,13 @@ class Strength:
         """Together with one more; a process without slots is no worker."""
         if not worker.slots:
             return self
-        takes = worker.registered and not worker.draining and not worker.paused
+        takes = worker.registered and worker.takes_jobs
         return Strength(
             workers=self.workers + 1,
             slots=self.slots + (worker.slots if takes else 0),
             busy=self.busy + (worker.running + worker.starting if takes else 0),
             free=self.free + (worker.free if takes else 0),
+            lost=self.lost + (worker.slots if worker.lost and not worker.draining else 0),
             smallest=self.smallest if worker.draining else min(worker.slots, self.smallest or worker.slots),
             registered=self.registered or worker.registered,
             draining=worker.draining and (self.draining or not self.workers),

@@ -31,7 +31,7 @@ class Demand:
 
     agent: str
     active: int
-    """Slots that are taken in workers that do not drain, and all of those that take no job any more."""
+    """Slots that are taken in workers that do not drain, and all of those whose jobs never join."""
     waiting: int
     """Wants in line, or called and not claimed yet."""
     buffer: int
@@ -80,7 +80,7 @@ class Scaling:
         strength = self._fleet.strength(agent)
         return Demand(
             agent=agent,
-            active=strength.busy,
+            active=strength.busy + strength.lost,
             waiting=self._admission.unserved(agent),
             buffer=self._settings.buffer,
             slots_per_worker=strength.smallest or self._settings.slots_per_worker,

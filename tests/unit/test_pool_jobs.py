@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import asyncio
 import subprocess
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from prometheus_client import CollectorRegistry
 
 from pool.jobs import Jobs
+from pool.metrics import PoolMetrics
 from pool.ports import JobEvent, Offer, Verdict
 from pool.ports import JobEventKind as Kind
 from pool.reports import Report, Wire
 from pool.tasks import Tasks
+from pool.trust import MOST_FAILURES, Trust
 
 pytestmark = pytest.mark.anyio
 
@@ -49,7 +53,8 @@ class Process:
     closed: asyncio.Event = field(default_factory=asyncio.Event)
 
     def take(self, job_id: str) -> None:
-        self.running_job = SimpleNamespace(job=SimpleNamespace(id=job_id, room=SimpleNamespace(name="r")))
+        job = SimpleNamespace(id=job_id, room=SimpleNamespace(name="r"), agent_name="a")
+        self.running_job = SimpleNamespace(job=job, assigned_at=time.time())
 
     async def aclose(self) -> None:
         self.closed.set()
@@ -61,6 +66,8 @@ class Scene:
     events: list[JobEvent]
     process: Any
     wire: Wire
+    trust: Trust
+    metrics: PoolMetrics
 
     @property
     def kinds(self) -> list[Kind]:
@@ -86,16 +93,20 @@ def pid() -> Iterator[int]:
 async def scene(pid: int) -> Scene:
     """An idle process that has said hello."""
     events: list[JobEvent] = []
+    metrics = PoolMetrics(CollectorRegistry())
+    trust = Trust(metrics, changed=lambda: None)
     jobs = Jobs(
         gate=Sure(),
         tell=events.append,
         changed=lambda: None,
         tasks=Tasks(),
+        metrics=metrics,
+        trust=trust,
         enter_timeout=30,
         end_timeout=30,
         finish_timeout=30,
     )
-    scene = Scene(jobs, events, Process(pid), Wire(jobs.heard, jobs.lost))
+    scene = Scene(jobs, events, Process(pid), Wire(jobs.heard, jobs.lost), trust, metrics)
     jobs.process_started(scene.process)
     scene.report(None)
     return scene
@@ -171,3 +182,53 @@ async def test_an_unknown_job_is_ignored(scene: Scene) -> None:
     scene.jobs.end("another", kill=True)
     scene.report(Kind.OPEN)
     assert scene.events == []
+
+
+class TestWhatSpeaksAgainstTheWorker:
+    """Jobs that never got into their rooms, when that was no will of theirs, nor ours."""
+
+    def lost_after(self, scene: Scene) -> bool:
+        """Whether this one and two more before it make the worker take no more."""
+        for _ in range(MOST_FAILURES - 1):
+            scene.trust.failed()
+        return scene.trust.lost(arriving=0)
+
+    def exit(self, scene: Scene, code: int) -> None:
+        scene.process.exitcode = code
+        scene.jobs.process_closed(scene.process)
+        scene.hang_up()
+
+    @pytest.fixture
+    def launched(self, scene: Scene) -> Scene:
+        """A job that was launched."""
+        scene.process.take("J")
+        scene.jobs.launched(scene.process)
+        return scene
+
+    async def test_a_crash_on_the_way_does(self, launched: Scene) -> None:
+        """As of a machine whose network or native library is broken."""
+        self.exit(launched, -11)
+        assert self.lost_after(launched)
+
+    async def test_an_agent_that_raised_does_not(self, launched: Scene) -> None:
+        """It would on any other worker."""
+        launched.report(Kind.RAISED, "ValueError")
+        self.exit(launched, 0)
+        assert not self.lost_after(launched)
+
+    async def test_an_agent_that_returned_does_not(self, launched: Scene) -> None:
+        """It had its will."""
+        self.exit(launched, 0)
+        assert not self.lost_after(launched)
+
+    async def test_one_that_we_ended_at_once_does_not(self, launched: Scene) -> None:
+        """Nobody wanted it any more."""
+        launched.jobs.end("J", kill=True)
+        self.exit(launched, -9)
+        assert not self.lost_after(launched)
+
+    async def test_one_that_was_in_its_room_does_not(self, launched: Scene) -> None:
+        """Whatever it died of later."""
+        launched.report(Kind.CONNECTED)
+        self.exit(launched, -9)
+        assert not self.lost_after(launched)

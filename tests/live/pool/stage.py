@@ -14,8 +14,10 @@ from typing import Any, Protocol
 
 import psutil
 from livekit import api
+from prometheus_client import CollectorRegistry
 
 from gateway.settings import Lane
+from pool.metrics import PoolMetrics
 from pool.ports import Capacity, JobEvent, JobEventKind, Launch, Offer, Verdict
 from pool.supervisor import Pool
 from tests.live.clients import Person
@@ -120,6 +122,7 @@ class Stage:
     api: api.LiveKitAPI
     livekit: Server
     lane: Lane
+    registry: CollectorRegistry
 
     async def call(self, room: str = "", *, metadata: str = "") -> str:
         """Call the agent into a room (a new one by default), by the stage's lane; returns the room's name."""
@@ -141,6 +144,16 @@ class Stage:
             )
         )
         return room
+
+    def sample(self, name: str, **labels: str) -> float:
+        """What a metric says."""
+        return self.registry.get_sample_value(name, labels) or 0.0
+
+    async def until(self, name: str, value: float, *, timeout: float = 15.0, **labels: str) -> None:
+        """Until a metric says so."""
+        async with asyncio.timeout(timeout):
+            while self.sample(name, **labels) != value:  # noqa: ASYNC110  (a metric tells nobody)
+                await asyncio.sleep(0.05)
 
     async def person(self, room: str) -> Person:
         """A person who has joined the room."""
@@ -173,16 +186,17 @@ async def running(
     *,
     slots: int,
     keeper: Keeper | None = None,
-    warm: bool = True,
+    await_warm: int | None = None,
     lane: Lane = "dispatch",
     **options: Any,
 ) -> AsyncIterator[Stage]:
-    """A pool of `slots` that is registered and warm; closed at the end.
+    """A pool of `slots`, once so many (by default all) are warm and it is registered; closed at the end.
 
     The agent's module is imported anew: one `AgentServer` belongs to one pool.
     """
     sys.modules.pop(target.partition(":")[0], None)
     keeper = keeper or Keeper()
+    registry = CollectorRegistry()
     pool = Pool(
         target,
         url=livekit.url,
@@ -192,14 +206,14 @@ async def running(
         default_agent_name=AGENT,
         gate=keeper,
         listener=keeper,
+        metrics=PoolMetrics(registry),
         **options,
     )
     task = asyncio.create_task(pool.run(), name="pool")
     lkapi = api.LiveKitAPI(livekit.http_url, livekit.key, livekit.secret)
-    stage = Stage(pool=pool, keeper=keeper, api=lkapi, livekit=livekit, lane=lane)
+    stage = Stage(pool=pool, registry=registry, keeper=keeper, api=lkapi, livekit=livekit, lane=lane)
     try:
-        if warm:
-            await stage.warm(slots)
+        await stage.warm(slots if await_warm is None else await_warm)
         yield stage
     finally:
         await pool.close()

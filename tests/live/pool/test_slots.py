@@ -71,7 +71,7 @@ async def test_a_setup_that_fails_is_not_tried_thirty_times_a_second(
     """Nothing is warm, so nothing is free, and the tries come more and more slowly (fact 63)."""
     tries = tmp_path / "tries"
     monkeypatch.setenv("TRIES", str(tries))
-    async with running(livekit_server, "tests.live.pool.agents.unready", slots=2, warm=False) as stage:
+    async with running(livekit_server, "tests.live.pool.agents.unready", slots=2, await_warm=0) as stage:
         with contextlib.suppress(AssertionError):
             await stage.keeper.until(lambda: stage.pool.capacity().free, timeout=4)
         assert stage.pool.capacity().free == 0
