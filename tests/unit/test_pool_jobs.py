@@ -199,7 +199,7 @@ class TestWhatSpeaksAgainstTheWorker:
         scene.hang_up()
 
     @pytest.fixture
-    def launched(self, scene: Scene) -> Scene:
+    async def launched(self, scene: Scene) -> Scene:
         """A job that was launched."""
         scene.process.take("J")
         scene.jobs.launched(scene.process)
