@@ -146,11 +146,13 @@ class Metrics:
         )
         self.slots = Gauge(
             "roomkeeper_slots",
-            "Slots by state: running, starting, free, cold (can take no job now: no process is warm, the"
-            " worker is not registered, it drains, or it is out of the store's reach).",
+            "Slots by state: running, starting, free, cold (can take no job now: no process is warm or soon"
+            " to be, the worker is not registered, drains, is out of the store's reach, or its jobs never"
+            " join).",
             ["state"],
             registry=r,
         )
+        self.warm = Gauge("roomkeeper_warm_processes", "Processes that are ready for a job.", registry=r)
         self.jobs_ended = Counter(
             "roomkeeper_jobs_ended_total",
             "Jobs of our pool that held a claim and ended, by how: died, raised, spent (deaf when it left),"

@@ -24,6 +24,9 @@ _BUSIEST = 0.35
 """Load on LiveKit's scale shortly before all slots are taken. LiveKit chooses among workers by 1 - load: with
 the whole scale up to 0.7 it would prefer a worker that froze while it was idle (fact 74) to busy ones that
 live."""
+QUICK = 1.0
+"""Seconds from a process's start until it is warm, up to which a job may be taken that will have to wait for
+one: LiveKit's assignment waits for longer (fact 33)."""
 SETUP_BACKOFF_MAX = 10.0
 """Seconds between two tries to start a process while the user's setup fails (fact 63: 30 a second)."""
 
@@ -61,6 +64,9 @@ class Slots:
         self._draining = False
         self._paused = False
         self._setup_failures = 0
+        self._quick = False
+        self._told_open = False
+        """livekit-server was told that there is a free slot."""
         self._held = False
         self._push = asyncio.Event()
 
@@ -106,8 +112,10 @@ class Slots:
         assert task is not None
         task.add_done_callback(lambda _: self._answering.discard(job_id))
 
-    def process_ready(self) -> None:
+    def process_ready(self, took: float) -> None:
+        """A process is warm, so many seconds after it was made."""
         self._setup_failures = 0
+        self._quick = took < QUICK
         if self._pool is not None:
             compat.register_now(self._pool)
         self.changed()
@@ -115,6 +123,7 @@ class Slots:
     def process_failed(self) -> None:
         """A process ended before it was ready. Hold the next ones back, longer each time."""
         self._setup_failures += 1
+        self._quick = False
         delay = min(0.1 * 2**self._setup_failures, SETUP_BACKOFF_MAX)
         log.error("job_process_setup_failed", failures=self._setup_failures, next_try_in_s=delay)
         if not self._held:
@@ -138,6 +147,7 @@ class Slots:
             running=jobs.running,
             starting=jobs.pending + unseen,
             warm=compat.warm(pool),
+            quick=self._quick and self._told_open,
             node_id=self._node_id,
             draining=self._draining,
             paused=self._paused,
@@ -168,8 +178,11 @@ class Slots:
             await self._push.wait()
             self._push.clear()
             if self._server is not None and self._told.registered:
+                load = self.load()
                 try:
-                    await compat.push_status(self._server, self.load())
+                    await compat.push_status(self._server, load)
+                    self._told_open = load < compat.LOAD_THRESHOLD
+                    self.changed()
                 except Exception:  # this task's root: LiveKit hears of it by itself, a little later
                     log.exception("status_not_pushed")
 

@@ -131,6 +131,8 @@ class Capacity:
     """Jobs accepted and not launched yet."""
     warm: int = 0
     """Processes that are ready for a job."""
+    quick: bool = False
+    """Processes get warm within a second: a job may wait for one."""
     node_id: str = ""
     """LiveKit's node id of the present registration; "" while not registered. New at every start of the
     server (fact 84)."""
@@ -160,7 +162,8 @@ class Capacity:
         none."""
         if not self.registered or not self.takes_jobs:
             return 0
-        return max(0, min(self.slots - self.running, self.warm) - self.starting)
+        ready = self.slots - self.running if self.quick else min(self.slots - self.running, self.warm)
+        return max(0, ready - self.starting)
 
 
 class Listener(Protocol):

@@ -99,6 +99,8 @@ class Pool:
         self._agent = default_agent_name
         self._reports: ReportServer | None = None
         self._output: OutputServer | None = None
+        self._created: dict[compat.Executor, float] = {}
+        """When each process that lives was made."""
         self._ready: set[compat.Executor] = set()
         self._running: asyncio.Task[None] | None = None
         self._closing: asyncio.Task[None] | None = None
@@ -280,12 +282,15 @@ class Pool:
         soon = asyncio.get_running_loop().call_soon
         self._slots.keep(pool)
 
-        def created(_: compat.Executor) -> None:
+        def created(executor: compat.Executor) -> None:
+            self._created[executor] = time.monotonic()
             compat.ensure_forkserver()
 
         def ready(executor: compat.Executor) -> None:
             self._ready.add(executor)
-            soon(self._after_ready)  # it is put among the warm ones after the event
+            soon(
+                self._after_ready, time.monotonic() - self._created[executor]
+            )  # it is put among the warm ones after the event
 
         def launched(executor: compat.Executor) -> None:
             self._warm.launched()
@@ -298,6 +303,7 @@ class Pool:
             if executor.exitcode and not self._ended:
                 self._metrics.died.labels("job" if executor.running_job else "warm").inc()
             self._ready.discard(executor)
+            self._created.pop(executor, None)
             soon(self._slots.changed)  # it is taken from among the warm ones after the event (fact 46)
 
         pool.on("process_created", created)
@@ -306,8 +312,8 @@ class Pool:
         pool.on("process_job_launched", launched)
         pool.on("process_closed", closed)
 
-    def _after_ready(self) -> None:
-        self._slots.process_ready()
+    def _after_ready(self, took: float) -> None:
+        self._slots.process_ready(took)
         self._close_spares()
 
     async def _trim(self) -> None:

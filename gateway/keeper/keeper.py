@@ -418,6 +418,7 @@ class Keeper:
             ("cold", max(0, capacity.slots - capacity.running - capacity.starting - capacity.free)),
         ):
             self._metrics.slots.labels(state).set(value)
+        self._metrics.warm.set(capacity.warm)
         if capacity.node_id and capacity.node_id != self._node_id:
             log.info("worker_registered", node=capacity.node_id, before=self._node_id or None)
             self._metrics.worker_registrations.inc()

@@ -181,6 +181,7 @@ class Gateway:
     async def warm(self, slots: int) -> None:
         """Return once so many slots are free and have a process ready."""
         await self.wait_for_metric("roomkeeper_slots", at_least=slots, timeout=READY_TIMEOUT, state="free")
+        await self.wait_for_metric("roomkeeper_warm_processes", at_least=slots, timeout=READY_TIMEOUT)
 
     async def wait_for_metric(self, name: str, *, at_least: float, timeout: float, **labels: str) -> None:
         deadline = time.monotonic() + timeout

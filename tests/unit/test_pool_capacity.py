@@ -39,6 +39,18 @@ def test_a_slot_that_gets_warm_is_open_for_livekit_and_not_free_for_the_keeper()
     assert capacity.free == 0
 
 
+def test_a_slot_is_free_when_a_process_for_it_comes_quickly() -> None:
+    """A job waits for it in the worker, for less than LiveKit would have waited for other workers' bids."""
+    capacity = Capacity(slots=3, running=1, starting=1, warm=0, quick=True, node_id="ND_1")
+    assert capacity.free == 1
+
+
+def test_a_worker_whose_jobs_never_join_is_full() -> None:
+    """LiveKit asks another one."""
+    lost = Capacity(slots=3, warm=3, node_id="ND_1", lost=True)
+    assert (load_of(lost), lost.free) == (1.0, 0)
+
+
 def test_load_grows_with_every_job() -> None:
     """livekit-server prefers the emptier worker."""
     loads = [load_of(Capacity(slots=5, running=n, warm=5 - n, node_id="ND_1")) for n in range(6)]

@@ -162,7 +162,9 @@ class Stage:
         return person
 
     async def warm(self, count: int) -> None:
-        await self.keeper.until(lambda: self.pool.capacity().free >= count, timeout=30)
+        await self.keeper.until(
+            lambda: min(self.pool.capacity().free, self.pool.capacity().warm) >= count, timeout=30
+        )
 
 
 def job_processes() -> list[psutil.Process]:
