@@ -12,7 +12,10 @@ from types import ModuleType
 from bench import (
     answers,
     burst,
+    cold,
     hostile,
+    memory,
+    pool,
     post,
     recovery,
     report,
@@ -36,6 +39,9 @@ BENCHES: dict[str, ModuleType] = {
         time_to_agent,
         burst,
         recovery,
+        memory,
+        pool,
+        cold,
         scale,
         simulate_fleet,
     )

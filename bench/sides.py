@@ -37,6 +37,9 @@ class Side(Protocol):
     async def call(self, room: str) -> None:
         """Ask for an agent; returns when the answer is there."""
 
+    async def warm(self, count: int) -> None:
+        """Return once so many processes wait for a job."""
+
     def processes(self) -> list[psutil.Process]:
         """Its worker and all that descends from it."""
 
@@ -54,6 +57,10 @@ class Ours:
         self.agent = gateway.agent
         self._gateway = gateway
 
+    @property
+    def url(self) -> str:
+        return self._gateway.url
+
     async def session(self) -> dict[str, Any]:
         """What `POST /api/session/create` answered."""
         answer = await self._gateway.http.post("/api/session/create", json={})
@@ -65,6 +72,9 @@ class Ours:
         answer = await self._gateway.ask(room)
         if answer.status >= 300:
             raise RuntimeError(f"POST /api/livekit/job: {answer.status} {answer.body}")
+
+    async def warm(self, count: int) -> None:
+        await self._gateway.warm(count)
 
     def processes(self) -> list[psutil.Process]:
         return self._gateway.processes()
@@ -90,6 +100,9 @@ class Stock:
         request = api.CreateAgentDispatchRequest(agent_name=self._worker.agent, room=room)
         await self._livekit.agent_dispatch.create_dispatch(request)
 
+    async def warm(self, count: int) -> None:
+        await self._worker.warm(count)
+
     def processes(self) -> list[psutil.Process]:
         return self._worker.processes()
 
@@ -98,21 +111,24 @@ class Stock:
 
 
 @contextlib.asynccontextmanager
-async def ours(*, slots: int, lane: Lane = "dispatch") -> AsyncIterator[Side]:
-    """Called `ours`, and by its lane where that is the direct one."""
+async def ours(
+    *, slots: int, lane: Lane = "dispatch", module: str = AGENT_MODULE, warm: int = 0
+) -> AsyncIterator[Ours]:
+    """Called `ours`, and by its lane where that is the direct one. `warm` 0: as many as slots."""
     site = Site()
     name = "ours" if lane == "dispatch" else lane
+    env = {"ROOMKEEPER_LAUNCH": lane, "ROOMKEEPER_WARM": str(warm or "all")}
     with site.livekit:
         async with (
             site.observer() as observer,
-            site.gateway(f"{AGENT_MODULE}:server", slots=slots, env={"ROOMKEEPER_LAUNCH": lane}) as gateway,
+            site.gateway(f"{module}:server", slots=slots, env=env) as gateway,
         ):
-            await gateway.warm(slots)
+            await gateway.warm(warm or slots)
             yield Ours(name, site, observer, gateway)
 
 
 @contextlib.asynccontextmanager
-async def stock(name: str = "stock", module: str = AGENT_MODULE) -> AsyncIterator[Side]:
+async def stock(name: str = "stock", module: str = AGENT_MODULE) -> AsyncIterator[Stock]:
     site = Site(webhooks=False)
     with site.livekit:
         async with (

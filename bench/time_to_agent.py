@@ -37,9 +37,10 @@ class Tally:
 
 async def run(n: int = N) -> tuple[Sequence[Row], Sequence[str]]:
     async with contextlib.AsyncExitStack() as stack:
-        sides = [
-            await stack.enter_async_context(side)
-            for side in (ours(slots=SLOTS), ours(slots=SLOTS, lane="direct"), stock())
+        sides: list[Side] = [
+            await stack.enter_async_context(ours(slots=SLOTS)),
+            await stack.enter_async_context(ours(slots=SLOTS, lane="direct")),
+            await stack.enter_async_context(stock()),
         ]
         tallies = {side.name: Tally() for side in sides}
         for side in sides:

@@ -2,25 +2,21 @@
 
 from __future__ import annotations
 
-import asyncio
 import functools
 import gc
 import importlib
-import socket
 import sys
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 from dataclasses import replace
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
 import anyio
 import structlog
-import uvloop
 
 from gateway.banner import banner
 from gateway.callbacks import Callbacks
-from gateway.errors import RoomkeeperError
 from gateway.hosts import has_ended, job_has_ended, this_process
 from gateway.http.forward import Forwarder
 from gateway.http.listeners import Listeners
@@ -34,12 +30,11 @@ from gateway.keeper.ports import Clock, Store, StoreUnavailable
 from gateway.keeper.reports import Health
 from gateway.livekit.api import LiveKitClient
 from gateway.metrics import Metrics
-from gateway.server import Front, Signals, serve
+from gateway.server import Front, Signals
 from gateway.sessions.sessions import Sessions
 from gateway.settings import DEFAULT_AGENT, LiveKitSettings, PoolSettings, Settings
 from gateway.store.open import open_store
 from gateway.wiring import LateKeeper
-from pool.errors import PoolError
 from pool.guard import end_leftover
 from pool.none import NoPool
 
@@ -52,22 +47,10 @@ PROBE_TIMEOUT = 2.0
 """Seconds that a readiness probe waits for LiveKit."""
 
 
-def run(settings: Settings, listener: socket.socket, *, own_livekit: bool = False) -> int:
-    """Run until told to end; returns the exit code. Faults that an operator can mend are said in words."""
-    try:
-        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-            runner.run(_run(settings, listener, own_livekit))
-    except BaseExceptionGroup as group:
-        return _failed(_only(group))
-    except (RoomkeeperError, PoolError, StoreUnavailable) as error:
-        return _failed(error)
-    return 0
-
-
-async def _run(settings: Settings, listener: socket.socket, own_livekit: bool) -> None:
-    front, signals, metrics = Front(), Signals(), Metrics()
+async def live(settings: Settings, front: Front, signals: Signals, *, own_livekit: bool) -> None:
+    """Be the gateway, until a signal comes. HTTP is served already; the front door is opened here."""
+    metrics = Metrics()
     async with (
-        serve(front, listener, signals, proxies=settings.http.trusted_proxies),
         open_store(settings.store, told_to_end=signals.end.is_set) as store,
         _open_livekit(settings.livekit, metrics, store.clock) as livekit,
         open_rates(settings.rates, settings.store, metrics) as rates,
@@ -265,21 +248,3 @@ async def _drain(pool: Pool | NoPool, timeout: float, signals: Signals) -> None:
 async def _then(wait: Callable[[], Awaitable[object]], act: Callable[[], object]) -> None:
     await wait()
     act()
-
-
-# ---- failing ----------------------------------------------------------------------------------------------
-
-
-def _only(error: BaseException) -> BaseException:
-    """The fault inside the groups that nested task groups put around it."""
-    while isinstance(error, BaseExceptionGroup) and len(error.exceptions) == 1:
-        error = cast(BaseException, error.exceptions[0])
-    return error
-
-
-def _failed(error: BaseException) -> int:
-    if isinstance(error, RoomkeeperError | PoolError | StoreUnavailable):
-        sys.stderr.write(f"{error}\n")
-    else:
-        log.error("ended_by_a_fault", exc_info=error)
-    return 1

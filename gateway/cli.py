@@ -127,8 +127,8 @@ def _know_the_dev_secret(livekit: LiveKitSettings) -> None:
 
 def _run(settings: Settings, *, own_livekit: bool = False) -> None:
     from gateway import logs
-    from gateway.app import run
     from gateway.listening import allow_many_connections, listen
+    from gateway.process import run
 
     _know_the_dev_secret(settings.livekit)
     logs.configure(level=settings.log_level, json=settings.log_json)

@@ -20,6 +20,7 @@ from tests.livekit_server import LiveKitServer
 
 STOCK_AGENT = "stock-agent"
 REGISTERED = "registered worker"
+INITIALIZED = "process initialized"
 START_TIMEOUT = 30.0
 
 
@@ -33,6 +34,14 @@ class StockWorker:
         self._tmp = tempfile.TemporaryDirectory(prefix="stock-worker-")
         self._log = Path(self._tmp.name) / "worker.log"
         self._process: subprocess.Popen[bytes] | None = None
+
+    async def warm(self, count: int) -> None:
+        """Return once so many processes were initialized, as its log tells."""
+        deadline = time.monotonic() + START_TIMEOUT
+        while (ready := self._log.read_text(errors="replace").count(INITIALIZED)) < count:
+            if time.monotonic() > deadline:
+                raise RuntimeError(f"{ready} processes, not {count}, got warm:\n{self.log_tail()}")
+            await asyncio.sleep(0.05)
 
     def processes(self) -> list[psutil.Process]:
         """The worker's process and all its descendants."""

@@ -1,0 +1,32 @@
+"""An agent that tells a clock when it was assigned and when it began, joins its room, and ends its job.
+
+The clock is a datagram socket at the path in `BENCH_CLOCK`. As a stock worker it is tuned by hand: four
+processes warm, and never full.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import time
+
+from livekit.agents import AgentServer, JobContext, cli
+
+WARM = 4
+
+server = AgentServer(port=0, num_idle_processes=WARM, load_threshold=1.0, load_fnc=lambda: 0.0)
+
+
+@server.rtc_session()
+async def entrypoint(ctx: JobContext) -> None:
+    now = time.time()
+    told = {"room": ctx.job.room.name, "assigned": ctx._info.assigned_at, "entered": now}
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as clock:
+        clock.sendto(json.dumps(told).encode(), os.environ["BENCH_CLOCK"])
+    await ctx.connect()
+    ctx.shutdown("done")
+
+
+if __name__ == "__main__":
+    cli.run_app(server)
