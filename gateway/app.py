@@ -43,6 +43,7 @@ if TYPE_CHECKING:
 
 log = structlog.get_logger(__name__)
 
+DRAIN_TOLD_EVERY = 60.0
 PROBE_TIMEOUT = 2.0
 """Seconds that a readiness probe waits for LiveKit."""
 
@@ -88,7 +89,7 @@ async def live(settings: Settings, front: Front, signals: Signals, *, own_liveki
             sys.stdout.write(banner(settings, own_livekit=own_livekit, agent=pool.agent))
             sys.stdout.flush()
             await signals.end.wait()
-            await _drain(pool, settings.pool.drain_timeout, signals)
+            await _drain(pool, settings.pool.drain_timeout, signals, metrics)
             keeper.close()
             front.close()
     # Left from the bottom up. The keeper goes first: calls that the pool has to cut now were not finished,
@@ -236,13 +237,24 @@ async def _run_pool(pool: Pool | NoPool, signals: Signals) -> AsyncIterator[None
                     await pool.close()
 
 
-async def _drain(pool: Pool | NoPool, timeout: float, signals: Signals) -> None:
+async def _drain(pool: Pool | NoPool, timeout: float, signals: Signals, metrics: Metrics) -> None:
     """Let the calls end by themselves, for `timeout` seconds or until a second signal. HTTP is served."""
+    metrics.draining.set(1)
+    metrics.drain_deadline.set(time.time() + timeout)
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(_then, signals.at_once.wait, tasks.cancel_scope.cancel)
+        tasks.start_soon(_tell_of_the_drain, pool, anyio.current_time() + timeout)
         left = await pool.drain(timeout)
         log.info("drained", calls_left=left)
         tasks.cancel_scope.cancel()
+
+
+async def _tell_of_the_drain(pool: Pool | NoPool, until: float) -> None:
+    """Whoever waits for it wants to see that it goes on."""
+    while True:
+        await anyio.sleep(DRAIN_TOLD_EVERY)
+        left = round(until - anyio.current_time())
+        log.info("drains", calls_left=pool.capacity().running, cut_in_s=left)
 
 
 async def _then(wait: Callable[[], Awaitable[object]], act: Callable[[], object]) -> None:

@@ -193,6 +193,16 @@ class Metrics:
             buckets=_CALL_SECONDS,
             registry=r,
         )
+        self.draining = Gauge(
+            "roomkeeper_draining",
+            "1 while this process drains: it takes no job, and its calls end.",
+            registry=r,
+        )
+        self.drain_deadline = Gauge(
+            "roomkeeper_drain_deadline_seconds",
+            "Unix time at which a drain cuts what is left; 0 while there is none.",
+            registry=r,
+        )
         self.leading = Gauge(
             "roomkeeper_leading", "1 while this replica leads: it keeps the rooms of all.", registry=r
         )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import signal
+import time
 from collections.abc import Iterator
 
 import pytest
@@ -55,6 +56,8 @@ class TestProduction:
                 processes = gateway.processes()
                 processes[0].send_signal(signal.SIGTERM)
                 await gateway.wait_until("/readyz", 503, timeout=3)
+                assert await gateway.metric("roomkeeper_draining") == 1
+                assert await gateway.metric("roomkeeper_drain_deadline_seconds") > time.time() + 3000
                 assert (await person.ask(timeout=2)).identity == first.identity
             await site.end(room)
             assert await asyncio.to_thread(survivors, processes, timeout=GONE) == []
