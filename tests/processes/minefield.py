@@ -10,6 +10,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from gateway.settings import Lane
 from tests.processes.building import stage
 from tests.processes.crashing import BOMB
 from tests.processes.outcome import Outcome
@@ -53,10 +54,10 @@ class Minefield:
 
 
 @asynccontextmanager
-async def minefield(outcome: Outcome, *, redis: bool) -> AsyncIterator[Minefield]:
+async def minefield(outcome: Outcome, *, redis: bool, lane: Lane = "dispatch") -> AsyncIterator[Minefield]:
     with tempfile.TemporaryDirectory(prefix="bomb-") as folder:
         bomb = Path(folder) / "bomb"
-        env = {BOMB: str(bomb), "ROOMKEEPER_DRAIN_TIMEOUT": "1"}
+        env = {BOMB: str(bomb), "ROOMKEEPER_DRAIN_TIMEOUT": "1", "ROOMKEEPER_LAUNCH": lane}
         setup = Setup(slots=SLOTS, redis=redis, entry="tests.processes.crashing", env=env)
         async with stage(setup, outcome) as here:
             yield Minefield(here, bomb)

@@ -76,6 +76,15 @@ OF_A_POST = _around(
 )
 """Between the arrival of a POST and its agent's `joined`, in about the order in which they come."""
 
+OF_A_DIRECT_POST = _around(
+    Scene.POST,
+    [
+        *("store.ask", "store.update", "livekit.create_room", "store.update:2", "store.claim"),
+        *("store.claim_of", "store.advance", "store.advance:2", "store.advance:3"),
+    ],
+)
+"""The same by the direct lane: LiveKit is asked for no dispatch."""
+
 ELSEWHERE = (
     *_around(
         Scene.KILL,
@@ -100,6 +109,9 @@ ELSEWHERE = (
 OF_REDIS = _around(Scene.EARLY, ["store.place"])
 """With SQLite there is one replica, and it always leads."""
 
+DIRECT_IN_SHORT = frozenset(
+    {"post: store.update:after:2", "post: store.claim:before:1", "post: store.claim:after:1"}
+)
 IN_SHORT = frozenset(
     {
         *("post: store.ask:before:1", "post: store.ask:after:1", "post: store.update:after:1"),

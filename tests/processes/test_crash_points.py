@@ -16,7 +16,15 @@ from tests.processes import minefield as mines
 from tests.processes.crash import crash
 from tests.processes.minefield import minefield
 from tests.processes.outcome import Outcome
-from tests.processes.points import IN_SHORT, Point, Scene, in_short, points
+from tests.processes.points import (
+    DIRECT_IN_SHORT,
+    IN_SHORT,
+    OF_A_DIRECT_POST,
+    Point,
+    Scene,
+    in_short,
+    points,
+)
 
 pytestmark = [pytest.mark.anyio, pytest.mark.needs("livekit-server", "redis-server")]
 
@@ -32,6 +40,18 @@ async def test_a_gateway_killed_at_a_call_forgets_nothing_and_doubles_nobody(
         for point in chosen:
             await crash(field, point)
     print(outcome.figures)
+    assert not outcome.violations, (tmp_path / "violations.txt").read_text()
+    assert outcome.figures["points"] == len(chosen)
+
+
+async def test_nor_does_one_that_launches_its_agents_itself(tmp_path: Path) -> None:
+    """The direct lane: a slot is taken and the want is told so before the gate has granted anything."""
+    chosen = [p for p in OF_A_DIRECT_POST if FULL or str(p) in DIRECT_IN_SHORT]
+    assert len(chosen) >= len(DIRECT_IN_SHORT)
+    outcome = Outcome("crash-points-direct", len(chosen), tmp_path)
+    async with minefield(outcome, redis=False, lane="direct") as field:
+        for point in chosen:
+            await crash(field, point)
     assert not outcome.violations, (tmp_path / "violations.txt").read_text()
     assert outcome.figures["points"] == len(chosen)
 

@@ -6,6 +6,7 @@ import os
 import random
 import signal
 import time
+from collections.abc import Mapping
 
 from tests.processes.building import stage
 from tests.processes.crash import crash
@@ -15,12 +16,24 @@ from tests.processes.points import OF_A_POST
 from tests.processes.setup import Setup
 from tests.processes.table import row
 
+DIRECT = {"ROOMKEEPER_LAUNCH": "direct"}
+
 
 @row("kill-job", "kill -9 of a job process", n=40, bounded=8, limit=5)
 async def kill_job(outcome: Outcome) -> None:
     """A killed agent is replaced at once; the person stays in the room. Each try has a room of its own: where
     agents die again and again the keeper backs off, as it should (`crash-loop`)."""
-    async with stage(Setup(slots=4), outcome) as here:
+    await _kill_jobs(outcome, {})
+
+
+@row("kill-job-direct", "kill -9 of a job process, by the direct lane", n=40, bounded=2, limit=5)
+async def kill_job_direct(outcome: Outcome) -> None:
+    """The same where the leader launches its agents itself."""
+    await _kill_jobs(outcome, DIRECT)
+
+
+async def _kill_jobs(outcome: Outcome, env: Mapping[str, str]) -> None:
+    async with stage(Setup(slots=4, env=env), outcome) as here:
         for _ in range(outcome.n):
             (room,) = await here.serve(1)
             former = here.agent_of(room)
@@ -54,7 +67,24 @@ async def kill_gateway(outcome: Outcome) -> None:
 async def kill_replica(outcome: Outcome) -> None:
     """The heartbeat lapses, the agents leave LiveKit's question open, the ghosts are removed, the others take
     the rooms. Then it is started again."""
-    async with stage(Setup(replicas=3, slots=4, redis=True, entry="tests.processes.apart"), outcome) as here:
+    await _kill_replicas(outcome, {})
+
+
+@row(
+    "kill-replica-direct",
+    "kill -9 of one of three replicas, by the direct lane",
+    n=12,
+    bounded=1,
+    limit=10,
+)
+async def kill_replica_direct(outcome: Outcome) -> None:
+    """The leader launches in its own pool while no other is less busy; the others' agents come by LiveKit."""
+    await _kill_replicas(outcome, DIRECT)
+
+
+async def _kill_replicas(outcome: Outcome, env: Mapping[str, str]) -> None:
+    setup = Setup(replicas=3, slots=4, redis=True, entry="tests.processes.apart", env=env)
+    async with stage(setup, outcome) as here:
         for number in range(outcome.n):
             rooms = await here.serve(6)
             victim = max(here.replicas, key=lambda r: (len(here.rooms_of(r, rooms)), random.random()))
