@@ -25,6 +25,7 @@ settings.register_profile("roomkeeper", deadline=None)
 settings.load_profile("roomkeeper")
 
 HOW_TO_GET = {
+    "cc": "apt-get install gcc libc6-dev",
     "atheris": "it is made for Linux on x86-64 and Python up to 3.13",
     "livekit-client": "apt-get install nodejs npm, then make livekit-client",
     "livekit-server": "make livekit-server",
