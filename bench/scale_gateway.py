@@ -35,6 +35,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from bench.events import KEY, PATH, SECRET
 from bench.figures import percentile
 from bench.scale_world import Site, SteadyPool, Visitors
+from gateway.http.heard import Heard
 from gateway.http.routes import at
 from gateway.http.webhook import Webhook
 from gateway.keeper.keeper import Keeper
@@ -178,7 +179,9 @@ async def main(config: Config) -> None:
                     visitors.hear(told)
             return keeper.hint(told)
 
-        webhook = Webhook(keys={KEY: SECRET}, hint=hint, counter=metrics.webhooks, clock=time.time)
+        webhook = Webhook(
+            keys={KEY: SECRET}, hint=hint, counter=metrics.webhooks, clock=time.time, heard=Heard()
+        )
         if config.pipe:
             server = await asyncio.start_unix_server(functools.partial(_take, webhook), config.pipe)
             stack.callback(server.close)

@@ -173,6 +173,22 @@ OPERATIONS = (
         problems=(401, 403, 404, *_STORE),
     ),
     Operation(
+        method="get",
+        path="/api/livekit/replicas",
+        summary="The processes that share the store, and what each can take",
+        answers={200: shapes.ReplicasAnswer},
+        who=(OPERATOR,),
+        problems=(401, 403),
+    ),
+    Operation(
+        method="get",
+        path="/api/livekit/heard/{room}",
+        summary="Whether a webhook of a room that `roomkeeper check` made came here",
+        answers={200: shapes.HeardAnswer},
+        who=(OPERATOR,),
+        problems=(401, 403),
+    ),
+    Operation(
         method="post",
         path="/api/livekit/webhook",
         summary="LiveKit's webhooks",

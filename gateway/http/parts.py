@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from starlette.requests import Request
 
 from gateway.http.forward import Forwarder
+from gateway.http.heard import Heard
 from gateway.http.listeners import Listeners
 from gateway.http.rates import Rates
 from gateway.http.site_login import SiteLogin
@@ -42,6 +43,8 @@ class Parts:
     draining: Callable[[], bool]
     """This process was told to end and admits nothing new."""
     clock: Clock
+    heard: Heard = field(default_factory=Heard)
+    """Which webhooks came lately."""
 
 
 def parts_of(request: Request) -> Parts:

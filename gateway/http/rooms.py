@@ -18,8 +18,14 @@ from gateway.keeper.reports import RoomReport
 
 async def get_rooms(request: Request) -> Response:
     operator(request)
-    reports = await parts_of(request).keeper.reports.rooms()
-    return answer(shapes.RoomsAnswer(rooms=[_report(report) for report in reports]))
+    reports = parts_of(request).keeper.reports
+    return answer(
+        shapes.RoomsAnswer(
+            rooms=[_report(report) for report in await reports.rooms()],
+            replica=reports.me,
+            leading=reports.leading,
+        )
+    )
 
 
 async def get_room(request: Request) -> Response:
@@ -54,6 +60,7 @@ def _claim(claim: Claim) -> shapes.RoomClaim:
         stage=claim.stage,
         since=iso(claim.since),
         pid=claim.pid or None,
+        replica=claim.replica or None,
     )
 
 

@@ -12,7 +12,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from gateway.http import events, jobs, openapi, probes, rooms, sessions, tokens
+from gateway.http import events, jobs, openapi, probes, replicas, rooms, sessions, tokens
 from gateway.http.parts import Parts
 from gateway.http.problems import HANDLERS
 from gateway.http.request_ids import HEADER, RequestIds
@@ -38,6 +38,8 @@ ROUTES = [
     Route("/start", jobs.post_start, methods=["POST"]),
     Route("/api/livekit/rooms", rooms.get_rooms, methods=["GET"]),
     Route("/api/livekit/rooms/{room:path}", rooms.get_room, methods=["GET"]),
+    Route("/api/livekit/replicas", replicas.get_replicas, methods=["GET"]),
+    Route("/api/livekit/heard/{room:path}", replicas.get_heard, methods=["GET"]),
     _several("/api/token", GET=tokens.get_token, POST=tokens.post_token),
     Route("/api/session/create", sessions.post_session, methods=["POST"]),
     _several("/api/session/{session_id}", GET=sessions.get_session, DELETE=sessions.delete_session),
@@ -80,7 +82,11 @@ def build(parts: Parts) -> ASGIApp:
     if worker:
         return api
     webhook = Webhook(
-        keys=parts.keys, hint=parts.keeper.hint, counter=parts.metrics.webhooks, clock=parts.clock
+        keys=parts.keys,
+        hint=parts.keeper.hint,
+        counter=parts.metrics.webhooks,
+        clock=parts.clock,
+        heard=parts.heard,
     )
     return at(WEBHOOK, webhook, otherwise=api)
 

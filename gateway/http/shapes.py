@@ -57,6 +57,7 @@ class RoomClaim(Camel, frozen=True, kw_only=True):
     stage: Stage
     since: Time | None
     pid: int | None
+    replica: str | None
 
 
 class RoomParticipant(Camel, frozen=True, kw_only=True):
@@ -80,6 +81,45 @@ class RoomAnswer(Camel, frozen=True, kw_only=True):
 
 class RoomsAnswer(Camel, frozen=True, kw_only=True):
     rooms: list[RoomAnswer]
+    replica: str
+    """Who answers."""
+    leading: Annotated[bool, Meta(description="else it knows neither places in line nor who is in a room")]
+
+
+class ReplicaAnswer(Camel, frozen=True, kw_only=True):
+    """One process, as of its last heartbeat."""
+
+    replica: str
+    agent_name: str
+    registered: Annotated[bool, Meta(description="its worker, with LiveKit")]
+    draining: bool
+    sees_livekit: bool
+    slots: int
+    running: int
+    warm: int
+    free: Annotated[int, Meta(description="jobs that it can take now")]
+
+
+class ReplicasAnswer(Camel, frozen=True, kw_only=True):
+    replica: str
+    """Who answers."""
+    default_agent: Annotated[str, Meta(description="of a request that names none")]
+    replicas: list[ReplicaAnswer]
+
+
+class RefusedWebhook(Camel, frozen=True, kw_only=True):
+    """The last one of its kind, in the last two minutes."""
+
+    verdict: str
+    why: str
+    seconds_ago: float
+
+
+class HeardAnswer(Camel, frozen=True, kw_only=True):
+    replica: str
+    """Who answers; it knows only what came to itself."""
+    heard: bool
+    refused: list[RefusedWebhook]
 
 
 class TokenAnswer(msgspec.Struct, frozen=True, kw_only=True):

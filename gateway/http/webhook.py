@@ -15,6 +15,7 @@ import structlog
 from prometheus_client import Counter
 from starlette.types import Receive, Scope, Send
 
+from gateway.http.heard import Heard
 from gateway.http.problems import problem
 from gateway.keeper.notes import Hint
 from gateway.livekit.values import ON_BEHALF
@@ -43,11 +44,13 @@ class Webhook:
         hint: Callable[[Hint], bool],
         counter: Counter,
         clock: Callable[[], float],
+        heard: Heard,
     ) -> None:
         self._keys = keys
         self._hint = hint
         self._counter = counter
         self._clock = clock
+        self._heard = heard
         self._seen = SeenIds()
         self._told: dict[str, tuple[float, int]] = {}
         """When a refusal of each kind was last logged, and how many were not since."""
@@ -68,6 +71,7 @@ class Webhook:
             event = event_of(body, digest)
         except Rejected as rejected:
             self._count("unknown", rejected.verdict)
+            self._heard.note_refusal(rejected.verdict, str(rejected))
             self._tell(rejected)
             refusal = problem(_STATUS.get(rejected.verdict, 401), f"Refused: {rejected}.")
             return await refusal(scope, receive, send)
@@ -91,6 +95,7 @@ class Webhook:
             return self._count(event.event, "repeated")
         if not event.about.name:
             return self._count(event.event, "no_room")  # egress and ingress events carry no room
+        self._heard.note(event.about.name)
         queued = self._hint(_hint_of(event))
         return self._count(event.event, "queued" if queued else "unwanted")
 

@@ -265,6 +265,10 @@ class Fleet:
         come back, takes jobs before our next one tells of it."""
         return moment > self._beaten_at - MARGIN
 
+    def replicas(self) -> list[Replica]:
+        """Those that live, this one first."""
+        return [self.me(), *self._living_others()]
+
     @property
     def living(self) -> frozenset[str]:
         """The other replicas that live."""

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from gateway.keeper.fleet import Fleet
 from gateway.keeper.heart import Heart
 from gateway.keeper.lead import Lead
-from gateway.keeper.model import Claim, Job, Participant, Seen, Want
+from gateway.keeper.model import Claim, Job, Participant, Replica, Seen, Want
 from gateway.keeper.ports import Clock, Store
 
 
@@ -94,6 +94,20 @@ class Reports:
             participants=list(seen.participants) if seen is not None else [],
             seen_at=seen.at if seen is not None else 0.0,
         )
+
+    @property
+    def me(self) -> str:
+        """This replica's id."""
+        return self._fleet.id
+
+    @property
+    def leading(self) -> bool:
+        """Whether this replica looks at the rooms; another one knows nobody's place in line."""
+        return self._leads()
+
+    def replicas(self) -> list[Replica]:
+        """Those that live, this one first."""
+        return self._fleet.replicas()
 
     def health(self) -> list[Health]:
         """The keeper's own checks: store, and whether somebody keeps the rooms."""

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 import anyio
 
 from gateway.keeper.keeper import Keeper
-from gateway.keeper.model import Ask, Invitation, Job, Participant, State, Want
+from gateway.keeper.model import Ask, Invitation, Job, Participant, Replica, State, Want
 from gateway.keeper.notes import Hint
 from gateway.keeper.ports import StoreUnavailable
 from gateway.keeper.reports import Health, Reports, RoomReport
@@ -25,6 +25,10 @@ class FakeKeeper(Keeper):
         self.hints: list[Hint] = []
         self.known: dict[str, Want] = {}
         self.checks = [Health(name="store", ok=True), Health(name="keeper", ok=True)]
+        self.replicas = [
+            Replica(id=name, agent=agent, capacity=Capacity(slots=4, warm=4, node_id="ND_1"))
+            for name, agent in (("replica_1", "my-telephony-agent"), ("replica_2", "clerk"))
+        ]
         self.store_down = False
         self.patience = math.inf
         """Seconds that `wait` takes at most."""
@@ -138,6 +142,17 @@ class FakeReports(Reports):
     async def room(self, room: str) -> RoomReport | None:
         self._keeper.reach_store()
         return self._report_of(room) if any(w.room == room for w in self._keeper.known.values()) else None
+
+    @property
+    def me(self) -> str:
+        return "replica_1"
+
+    @property
+    def leading(self) -> bool:
+        return True
+
+    def replicas(self) -> list[Replica]:
+        return self._keeper.replicas
 
     def health(self) -> list[Health]:
         return self._keeper.checks
