@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import anyio
 import structlog
@@ -14,6 +14,8 @@ from gateway.store.redis_link import RedisLink
 
 PAUSE = 0.5
 """Seconds between looks at a server that is not there yet."""
+OLDEST = 7
+"""Redis' version that has all that the scripts need."""
 
 log = structlog.get_logger(__name__)
 
@@ -38,22 +40,35 @@ async def ready(
                 raise
             log.warning("waiting_for_the_store", why=str(fault))
             await anyio.sleep(PAUSE)
-    if int(info.get("redis_version", "0").partition(".")[0]) < 7:
-        raise StartupError(f"the store {shown} is Redis {info.get('redis_version')}: 7 or newer is needed")
-    _check_memory(info, shown)
-    if info.get("aof_enabled") == "0":
-        log.warning(
-            "store_not_durable", store=shown, advice="appendonly yes: else a restart of Redis forgets wants"
-        )
+    if unfit := unfitness(info):
+        raise StartupError(f"the store {shown} {unfit}")
+    for event, advice in worries(info):
+        log.warning(event, store=shown, advice=advice)
 
 
-def _check_memory(info: dict[str, str], shown: str) -> None:
-    policy = info.get("maxmemory_policy", "noeviction")
-    if policy == "noeviction":
-        return
+def unfitness(info: Mapping[str, str]) -> str:
+    """Why a server that tells this of itself cannot be the store, in words that follow its name; "" when it
+    can."""
+    version, policy = version_of(info), info.get("maxmemory_policy", "noeviction")
+    if int(version.partition(".")[0]) < OLDEST:
+        return f"is Redis {version}: {OLDEST} or newer is needed"
     if policy.startswith("allkeys") and info.get("maxmemory", "0") != "0":
-        raise StartupError(
-            f"the store {shown} has maxmemory-policy {policy}: it would throw claims away when memory runs "
-            "short; set it to noeviction"
+        return (
+            f"has maxmemory-policy {policy}: it would throw claims away when memory runs short; "
+            "set it to noeviction"
         )
-    log.warning("store_evicts", store=shown, policy=policy, advice="maxmemory-policy noeviction")
+    return ""
+
+
+def worries(info: Mapping[str, str]) -> list[tuple[str, str]]:
+    """What is not as it should be on a server that can be the store: the log's event, and what to do."""
+    found = []
+    if info.get("aof_enabled") == "0":
+        found.append(("store_not_durable", "appendonly yes: else a restart of Redis forgets wants"))
+    if (policy := info.get("maxmemory_policy", "noeviction")) != "noeviction":
+        found.append(("store_evicts", f"maxmemory-policy noeviction, not {policy}"))
+    return found
+
+
+def version_of(info: Mapping[str, str]) -> str:
+    return info.get("redis_version", "0")
