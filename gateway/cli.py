@@ -1,5 +1,5 @@
-"""The command line: `roomkeeper dev | start | token`. Reads settings, reports what is wrong with them, and
-hands over; everything heavy is imported where it is used.
+"""The command line: `roomkeeper dev | start | check | rooms | stop | token`. Reads settings, reports what is
+wrong with them, and hands over; everything heavy is imported where it is used.
 """
 
 from __future__ import annotations
@@ -7,7 +7,7 @@ from __future__ import annotations
 import os
 import warnings
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import replace
 from typing import Annotated
 
@@ -19,7 +19,6 @@ from gateway.settings import LiveKitSettings, Settings, read
 app = typer.Typer(
     help="Puts exactly one agent into every LiveKit room that wants one, and keeps it there.",
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
 )
 
@@ -92,6 +91,69 @@ def token(
                 livekit.api_key, livekit.api_secret, room=room, identity=identity or "user", ttl=ttl
             )
         typer.echo(minted)
+
+
+Url = Annotated[str, typer.Option(help="The gateway's URL; by default where ROOMKEEPER_PORT has it listen.")]
+Json = Annotated[bool, typer.Option("--json", help="For programs: JSON, nothing else.")]
+
+
+@app.command()
+def check(
+    url: Url = "",
+    agent: Annotated[str, typer.Option(help="The agent to ask for; the gateway's default.")] = "",
+    timeout: Annotated[float, typer.Option(min=1, max=600, help="Seconds for all of it.")] = 30.0,
+    skip: Annotated[list[str] | None, typer.Option(help="A line to leave out; may be given again.")] = None,
+    json: Json = False,
+) -> None:
+    """Find what is wrong with the site, with the gateway's own environment, while it runs."""
+    with _faults_reported():
+        from gateway.operator import check
+
+        env = _environment()
+        with suppress(SettingsError):  # the check tells of them
+            _know_the_dev_secret(read(env, dev=True).livekit)
+        check.leave(check.main(env, url=url, agent=agent, limit=timeout, skip=skip or (), json=json))
+
+
+@app.command()
+def rooms(
+    watch: Annotated[bool, typer.Option("--watch", help="Again each second, until Ctrl-C.")] = False,
+    json: Json = False,
+    url: Url = "",
+) -> None:
+    """Show the rooms: who is wanted there, how far it is, and why it is as it is."""
+    with _faults_reported():
+        from gateway.operator import rooms
+
+        raise typer.Exit(rooms.main(_operators_settings(), url=url, watch=watch, json=json))
+
+
+def _room_names(incomplete: str) -> list[str]:
+    """A shell that completes a word has no place for faults."""
+    with suppress(RoomkeeperError):
+        from gateway.operator import stop
+
+        return stop.names(_operators_settings(), incomplete)
+    return []
+
+
+@app.command()
+def stop(
+    room: Annotated[str, typer.Argument(help="The room's name.", autocompletion=_room_names)],
+    agent: Annotated[str, typer.Option(help="Which agent; the gateway's default.")] = "",
+    url: Url = "",
+) -> None:
+    """End a room's agent, for good: nobody is called until somebody asks again."""
+    with _faults_reported():
+        from gateway.operator import stop
+
+        raise typer.Exit(stop.main(_operators_settings(), room, agent=agent, url=url))
+
+
+def _operators_settings() -> Settings:
+    settings = read(_environment(), dev=True)
+    _know_the_dev_secret(settings.livekit)
+    return settings
 
 
 def _environment() -> dict[str, str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import json
 import os
 import socket
 import subprocess
@@ -145,6 +146,63 @@ def test_a_job_process_that_runs_the_entry_again_imports_next_to_nothing() -> No
     code = (
         "import sys; before = set(sys.modules); import gateway.__main__; "
         "print([m for m in set(sys.modules) - before if not m.startswith('gateway')])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
+def test_a_check_of_unusable_settings_ends_with_2(tmp_path: Path) -> None:
+    """In words; with `--json` as an object as well."""
+    plain = roomkeeper("check", cwd=tmp_path, ROOMKEEPER_PORT="x")
+    told = roomkeeper("check", "--json", cwd=tmp_path, ROOMKEEPER_PORT="x")
+    assert (plain.returncode, told.returncode) == (2, 2)
+    assert plain.stderr.startswith("ROOMKEEPER_PORT: ")
+    [line] = json.loads(told.stdout)["lines"]
+    assert (line["name"], line["status"]) == ("settings", "fail")
+
+
+@pytest.mark.parametrize("command", [["check"], ["rooms"], ["stop", "demo"]])
+def test_a_url_that_is_none_is_said_in_words(tmp_path: Path, command: list[str]) -> None:
+    """Exit code 2."""
+    done = roomkeeper(*command, "--url", "localhost:8080", cwd=tmp_path)
+    assert (done.returncode, done.stderr.startswith("--url: ")) == (2, True)
+
+
+def test_a_line_that_does_not_exist_cannot_be_left_out(tmp_path: Path) -> None:
+    """Exit code 2, and which there are."""
+    done = roomkeeper("check", "--skip", "everything", cwd=tmp_path)
+    assert done.returncode == 2
+    assert "webhooks" in done.stderr
+
+
+def test_a_check_of_nothing_fails_in_words(tmp_path: Path) -> None:
+    """No LiveKit and no gateway: exit code 1, plain text in a pipe, each failed line with what to do."""
+    env = {"LIVEKIT_URL": "ws://127.0.0.1:1", "ROOMKEEPER_PORT": "1"}
+    done = roomkeeper("check", cwd=tmp_path, **env)
+    assert done.returncode == 1
+    assert "Traceback" not in done.stderr
+    assert "\x1b" not in done.stdout
+    lines = done.stdout.splitlines()
+    failed = [i for i, line in enumerate(lines) if line.startswith("fail ")]
+    assert [lines[i].split()[1] for i in failed] == ["livekit", "gateway"]
+    assert all(lines[i + 1].strip().startswith("-> ") for i in failed)
+
+
+@pytest.mark.parametrize("arguments", [["rooms"], ["stop", "demo"]])
+def test_a_gateway_that_is_away_is_said_in_words(tmp_path: Path, arguments: list[str]) -> None:
+    """Exit code 1, with the URL."""
+    done = roomkeeper(*arguments, cwd=tmp_path, ROOMKEEPER_PORT="1")
+    assert done.returncode == 1
+    assert "http://127.0.0.1:1" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_help_imports_nothing_heavy() -> None:
+    """Each command imports what it needs when it runs."""
+    code = (
+        "import sys; import gateway.cli; "
+        "print([m for m in ('livekit', 'aiohttp', 'rich.table', 'starlette', 'gateway.operator') "
+        "if m in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
