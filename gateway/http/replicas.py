@@ -48,6 +48,7 @@ def _shown(replica: Replica) -> shapes.ReplicaAnswer:
         agent_name=replica.agent,
         registered=capacity.registered,
         draining=capacity.draining,
+        takes_jobs=capacity.takes_jobs,
         sees_livekit=replica.sees_livekit,
         slots=capacity.slots,
         running=capacity.running + capacity.starting,

@@ -93,6 +93,7 @@ class ReplicaAnswer(Camel, frozen=True, kw_only=True):
     agent_name: str
     registered: Annotated[bool, Meta(description="its worker, with LiveKit")]
     draining: bool
+    takes_jobs: Annotated[bool, Meta(description="or would, had it a free slot")]
     sees_livekit: bool
     slots: int
     running: int

@@ -74,30 +74,42 @@ def served(told: ReplicasAnswer, agent: str) -> Finding:
     """Who of our replicas serves that name; of other workers LiveKit tells nothing (fact 79). Pure."""
     pools = [replica for replica in told.replicas if replica.slots]
     mine = [replica for replica in pools if replica.agent_name == agent]
+    if not pools:
+        return warn(
+            "no worker of ours runs: rooms wait in line",
+            "start one (`roomkeeper start --role worker`); where they are scaled from zero, the line `agent` "
+            "tells whether one comes",
+        )
     if not mine:
-        names = ", ".join(sorted({repr(replica.agent_name) for replica in pools})) or "nobody"
+        names = ", ".join(sorted({repr(replica.agent_name) for replica in pools}))
         return warn(
             f"no worker of ours serves the agent {agent!r}; ours serve {names}",
             "set LIVEKIT_AGENT_NAME (or --agent) to the name that your AgentServer has, to the letter; when "
             "another worker serves it, the line `agent` tells whether it does",
         )
-    takes = [replica for replica in mine if replica.registered and not replica.draining]
+    takes = [replica for replica in mine if replica.registered and replica.takes_jobs]
     if not takes:
-        return fail(f"no worker for {agent!r} takes jobs: {_why_not(mine)}", _CURES[_why_not(mine)])
+        why, cure = _why_not(mine)
+        return fail(f"no worker for {agent!r} takes jobs: {why}", cure)
     slots, free = sum(r.slots for r in takes), sum(r.free for r in takes)
     found = f"{_count(len(takes), 'worker')} for {agent!r}, {free} of {_count(slots, 'slot')} free"
     return ok(found) if free else warn(found, "more slots (--slots) or more workers: rooms wait in line")
 
 
-def _why_not(replicas: Sequence[ReplicaAnswer]) -> str:
-    return "not registered with LiveKit" if not any(r.registered for r in replicas) else "draining"
-
-
-_CURES = {
-    "not registered with LiveKit": "see the gateway's log for `failed to connect to livekit` and for "
-    "`error initializing process`; a worker registers when its first process is warm",
-    "draining": "they were told to end: start new ones",
-}
+def _why_not(replicas: Sequence[ReplicaAnswer]) -> tuple[str, str]:
+    """And what to do about it."""
+    if not any(replica.registered for replica in replicas):
+        return (
+            "not registered with LiveKit",
+            "see the gateway's log for `failed to connect to livekit` and `error initializing process`; a "
+            "worker registers when its first process is warm",
+        )
+    if all(replica.draining for replica in replicas):
+        return "draining", "they were told to end: start new ones"
+    return (
+        "out of the store's reach, or what they took never joined",
+        "see the line `store`, and the gateway's log for jobs that did not get into their rooms",
+    )
 
 
 def _count(number: int, what: str) -> str:

@@ -168,6 +168,7 @@ def replica(agent_name: str = "clerk", **figures: object) -> ReplicaAnswer:
         "agent_name": agent_name,
         "registered": True,
         "draining": False,
+        "takes_jobs": True,
         "sees_livekit": True,
         "slots": 4,
         "running": 1,
@@ -183,9 +184,10 @@ def replica(agent_name: str = "clerk", **figures: object) -> ReplicaAnswer:
         ([replica(), replica(running=4, free=0)], Status.OK, "2 workers for 'clerk', 3 of 8 slots free"),
         ([replica(free=0)], Status.WARN, "0 of 4 slots free"),
         ([replica("butler")], Status.WARN, "ours serve 'butler'"),
-        ([replica(slots=0)], Status.WARN, "ours serve nobody"),
+        ([replica(slots=0)], Status.WARN, "no worker of ours runs"),
         ([replica(registered=False)], Status.FAIL, "not registered with LiveKit"),
-        ([replica(draining=True)], Status.FAIL, "draining"),
+        ([replica(draining=True, takes_jobs=False)], Status.FAIL, "draining"),
+        ([replica(takes_jobs=False)], Status.FAIL, "never joined"),
     ],
 )
 def test_who_serves_the_name(replicas: list[ReplicaAnswer], status: Status, says: str) -> None:
