@@ -92,7 +92,7 @@ async def test_a_login_that_names_no_rooms_lets_nobody_name_one(door: Door) -> N
         site_token("another-secret-of-the-site-with-32-bytes"),
         site_token(exp=time.time() - 120),
         site_token(exp=None),
-        site_token(nbf=time.time() + 120),
+        site_token(nbf=time.time() + 3600),
         site_token(sub=None),
         site_token(sub=""),
         site_token(sub=7),
