@@ -19,7 +19,7 @@ from pool.metrics import PoolMetrics
 if TYPE_CHECKING:
     from gateway.keeper.scaling import Demand
 
-_SECONDS = (0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.75, 1.0, 1.5, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0)
+TIME_TO_AGENT_BUCKETS = (0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.75, 1.0, 1.5, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0)
 _CALL_SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.5, 1.0, 3.0, 5.0, 10.0)
 
 
@@ -69,7 +69,7 @@ class Metrics:
             "From the ask, or the loss of the agent before, to each stage: asked (it is durable), dispatched,"
             " claimed, joined.",
             ["stage"],
-            buckets=_SECONDS,
+            buckets=TIME_TO_AGENT_BUCKETS,
             registry=r,
         )
         self.refused_for_rate = Counter(
@@ -203,6 +203,12 @@ class Metrics:
             "Unix time at which a drain cuts what is left; 0 while there is none.",
             registry=r,
         )
+        self.heartbeats = Counter(
+            "roomkeeper_heartbeats_total",
+            "Heartbeats of this replica to the store by result: ok, failed (it did not answer).",
+            ["result"],
+            registry=r,
+        )
         self.leading = Gauge(
             "roomkeeper_leading", "1 while this replica leads: it keeps the rooms of all.", registry=r
         )
@@ -236,6 +242,23 @@ class Metrics:
             "Registrations of this pool's worker with LiveKit.",
             registry=r,
         )
+        self._begin_at_zero()
+
+    def _begin_at_zero(self) -> None:
+        """What counts rare events has all its series from the start: Prometheus sees no increase in one that
+        appears with its first event."""
+        for counter, values in (
+            (self.time_to_agent, "asked dispatched claimed joined"),
+            (self.dispatches, "created unknown direct claimed lost"),
+            (self.agents_replaced, "died raised spent room_ended declined finished"),
+            (self.jobs_cut, "unclaimed unsure"),
+            (self.passes, "ok unknown failed"),
+            (self.heartbeats, "ok failed"),
+            (self.callbacks, "taken refused unreachable dropped"),
+            (self.pool.died, "warm job"),
+        ):
+            for value in values.split():
+                counter.labels(value)
 
     def tell_scaling(self, demands: Callable[[], Iterable[Demand]]) -> None:
         """From now on, what workers are wanted is asked of `demands` at each scrape."""

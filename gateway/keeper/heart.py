@@ -81,11 +81,13 @@ class Heart:
                 pulse = await self._store.beat(self._fleet.me(), lead=self._fleet.should_lead)
                 await self._take(pulse, sent)
                 self.fault = ""
+                self._metrics.heartbeats.labels("ok").inc()
                 self._cut_off(False)  # also when this process stood still, and the heartbeat is old
             except StoreUnavailable as fault:
                 if not self.fault:
                     log.error("store_unavailable", why=str(fault))
                 self.fault = str(fault)
+                self._metrics.heartbeats.labels("failed").inc()
                 self._cut_off(self._fleet.cut_off)
             self._mind_the_lead()
             await anyio.sleep(QUICKEST)

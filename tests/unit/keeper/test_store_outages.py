@@ -44,6 +44,25 @@ async def test_the_store_is_not_well_while_nothing_new_is_promised_since_it_forg
         assert LEASE - 2 < anyio.current_time() - since < LEASE + 1
 
 
+async def test_heartbeats_tell_whether_the_store_answers() -> None:
+    """Two a second, by result: what the alert on the store counts."""
+    async with a_site() as site, site.running():
+
+        def beats(result: str) -> float:
+            labels = {"result": result}
+            return site.metrics.registry.get_sample_value("roomkeeper_heartbeats_total", labels) or 0.0
+
+        await anyio.sleep(10)
+        assert beats("ok") >= 18
+        assert beats("failed") == 0
+        site.store.away = True
+        await anyio.sleep(1)
+        answered = beats("ok")
+        await anyio.sleep(10)
+        assert beats("ok") == answered
+        assert beats("failed") >= 18
+
+
 async def test_the_worker_reports_full_while_the_store_is_out_of_reach() -> None:
     """From when others must take this replica for lapsed: LiveKit then asks their workers first."""
     async with a_site() as site, site.running():
