@@ -1,5 +1,5 @@
-"""The command line: `roomkeeper dev | start | check | rooms | stop | token`. Reads settings, reports what is
-wrong with them, and hands over; everything heavy is imported where it is used.
+"""The command line: `roomkeeper dev | start | check | rooms | stop | token | alerts | dashboard`. Reads settings,
+reports what is wrong with them, and hands over; everything heavy is imported where it is used.
 """
 
 from __future__ import annotations
@@ -154,6 +154,44 @@ def _operators_settings() -> Settings:
     settings = read(_environment(), dev=True)
     _know_the_dev_secret(settings.livekit)
     return settings
+
+
+@app.command()
+def alerts(
+    kubernetes: Annotated[
+        bool, typer.Option("--kubernetes", help="As a PrometheusRule, for the Prometheus operator.")
+    ] = False,
+    missing_after: Annotated[
+        float, typer.Option(min=1, help="Page when a room has lacked its agent for so many seconds.")
+    ] = 60.0,
+    within: Annotated[
+        float, typer.Option(help="An agent that came later than that, in seconds, is late.")
+    ] = 2.5,
+    objective: Annotated[float, typer.Option(help="The share of agents that should not be late.")] = 0.99,
+    job: Annotated[
+        str, typer.Option(help="Prometheus' scrape jobs that are Roomkeeper, a regular expression.")
+    ] = "roomkeeper.*",
+    runbooks: Annotated[
+        str, typer.Option(help="Where docs/operations.md can be read: each alert links to its entry there.")
+    ] = "docs/operations.md",
+) -> None:
+    """Print the alerting rules of this version, for Prometheus."""
+    with _faults_reported():
+        from gateway.observe.alerts import Limits, groups
+        from gateway.observe.rules import prometheus_rule, rules_file
+        from gateway.observe.slo import Objective
+
+        promise = Objective(within=within, share=objective)
+        made = groups(Limits(missing_after=missing_after, objective=promise, job=job))
+        typer.echo((prometheus_rule if kubernetes else rules_file)(made, runbooks), nl=False)
+
+
+@app.command()
+def dashboard() -> None:
+    """Print the dashboard of this version, as JSON for Grafana (11 or newer)."""
+    from gateway.observe.dashboard import dashboard_json
+
+    typer.echo(dashboard_json())
 
 
 def _environment() -> dict[str, str]:

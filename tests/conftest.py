@@ -29,6 +29,7 @@ HOW_TO_GET = {
     "atheris": "it is made for Linux on x86-64 and Python up to 3.13",
     "livekit-client": "apt-get install nodejs npm, then make livekit-client",
     "livekit-server": "make livekit-server",
+    "promtool": "apt-get install prometheus",
     "redis-server": "apt-get install redis-server",
     "toxiproxy-server": "make toxiproxy",
 }

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import jwt
 import pytest
+import yaml
 
 from gateway.errors import StartupError
 from gateway.listening import listen
@@ -206,3 +207,38 @@ def test_help_imports_nothing_heavy() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_the_alerts_and_the_dashboard_are_printed_and_nothing_else() -> None:
+    """For a file, or a pipe."""
+    rules = yaml.safe_load(roomkeeper("alerts").stdout)
+    assert rules["groups"][0]["name"] == "roomkeeper-callers"
+    assert yaml.safe_load(roomkeeper("alerts", "--kubernetes").stdout)["kind"] == "PrometheusRule"
+    assert json.loads(roomkeeper("dashboard").stdout)["uid"] == "roomkeeper"
+
+
+def test_alerts_take_what_differs_between_sites() -> None:
+    """Seconds, the promise, the scrape job, and where the runbooks are."""
+    done = roomkeeper(
+        *("alerts", "--missing-after", "180", "--within", "5", "--objective", "0.95"),
+        *("--job", "voice", "--runbooks", "https://wiki.example/run"),
+    )
+    for said in (
+        "> 180",
+        'le="5.0"',
+        "> 0.72",
+        'up{job=~"voice"}',
+        "https://wiki.example/run#roomkeeperdown",
+    ):
+        assert said in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("option", "value"), [("--within", "2"), ("--objective", "0.2"), ("--objective", "1")]
+)
+def test_a_promise_that_cannot_be_counted_is_refused_in_words(option: str, value: str) -> None:
+    """Which values may be taken; nothing on stdout."""
+    done = roomkeeper("alerts", option, value)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.startswith(f"{option}: {value} ")
+    assert "take " in done.stderr
