@@ -1,5 +1,6 @@
 """Draws `docs/scale.svg` from what `make bench NAME=scale` wrote: rooms against CPU per event, and against
-memory. `python -m bench.plot`. Draws what was measured, and nothing between.
+memory. `python -m bench.plot`, which also draws `docs/day.svg` (`bench.day_plot`), each when its bench has
+run. Draws what was measured, and nothing between.
 """
 
 from __future__ import annotations
@@ -67,7 +68,7 @@ def draw(rows: Sequence[Mapping[str, object]], where: Mapping[str, object]) -> s
         *_axes(cpu),
         *_axes(memory),
         *(part for panel in (cpu, memory) for part in _lines(panel, rows)),
-        _text(56, HEIGHT - 10, machine, colour=QUIET, size=11),
+        text(56, HEIGHT - 10, machine, colour=QUIET, size=11),
     ]
     return (
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {HEIGHT}" role="img"'
@@ -91,15 +92,15 @@ def _panel(rows: Sequence[Mapping[str, object]], title: str, field: str, left: f
 
 
 def _axes(panel: Panel) -> Iterator[str]:
-    yield _text(panel.left, 30, panel.title, size=15, weight=600)
+    yield text(panel.left, 30, panel.title, size=15, weight=600)
     for part in range(5):
         value = panel.top * part / 4
         y = panel.y(value)
         yield f'<path d="M{panel.left} {y:.1f}h{PANEL - LABELS + 20}" stroke="{GRID}"/>'
-        yield _text(panel.left - 8, y + 4, f"{value:g}", colour=QUIET, anchor="end")
+        yield text(panel.left - 8, y + 4, f"{value:g}", colour=QUIET, anchor="end")
     for rooms in (100, 1000, 10_000):
-        yield _text(panel.x(rooms), BOTTOM + 18, f"{rooms:,}", colour=QUIET, anchor="middle")
-    yield _text(panel.x(1000), BOTTOM + 34, "rooms with an agent", colour=QUIET, anchor="middle")
+        yield text(panel.x(rooms), BOTTOM + 18, f"{rooms:,}", colour=QUIET, anchor="middle")
+    yield text(panel.x(1000), BOTTOM + 34, "rooms with an agent", colour=QUIET, anchor="middle")
 
 
 def _lines(panel: Panel, rows: Sequence[Mapping[str, object]]) -> Iterator[str]:
@@ -118,13 +119,13 @@ def _lines(panel: Panel, rows: Sequence[Mapping[str, object]]) -> Iterator[str]:
     lowest = math.inf
     for x, y, line, value in sorted(ends, key=lambda end: -end[1]):
         lowest = min(y + 4, lowest - 15)  # names do not lie on each other
-        yield _text(x + 8, lowest, f"{line.name} {value:g}", colour=line.colour, size=11)
+        yield text(x + 8, lowest, f"{line.name} {value:g}", colour=line.colour, size=11)
 
 
-def _text(
+def text(
     x: float,
     y: float,
-    text: str,
+    words: str,
     *,
     colour: str = INK,
     size: int = 12,
@@ -132,14 +133,21 @@ def _text(
     anchor: str = "start",
 ) -> str:
     style = f'fill="{colour}" font-size="{size}" font-weight="{weight}" text-anchor="{anchor}"'
-    return f'<text x="{x:.1f}" y="{y:.1f}" {style}>{escape(text)}</text>'
+    return f'<text x="{x:.1f}" y="{y:.1f}" {style}>{escape(words)}</text>'
 
 
 def main() -> None:
-    report = json.loads((OUT / "scale.json").read_text())
-    path = DOCS / "scale.svg"
-    path.write_text(draw(report["rows"], report["machine"]))
-    print(path)
+    from bench import day_plot
+
+    for name, picture in (("scale", draw), ("day", day_plot.draw)):
+        found = OUT / f"{name}.json"
+        if not found.exists():
+            print(f"no {found}: make bench NAME={name}")
+            continue
+        report = json.loads(found.read_text())
+        path = DOCS / f"{name}.svg"
+        path.write_text(picture(report["rows"], report["machine"]))
+        print(path)
 
 
 if __name__ == "__main__":
