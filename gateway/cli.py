@@ -1,5 +1,5 @@
-"""The command line: `roomkeeper dev | start | check | rooms | stop | token | alerts | dashboard`. Reads settings,
-reports what is wrong with them, and hands over; everything heavy is imported where it is used.
+"""The command line, command by command. Reads settings, reports what is wrong with them, and hands over;
+everything heavy is imported where it is used.
 """
 
 from __future__ import annotations
