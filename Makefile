@@ -6,6 +6,7 @@ export ORT_DISABLE_TELEMETRY := 1
 
 PYTHON := $(shell for p in python3 python3.13 python3.12 python3.11; do \
 	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && { command -v $$p; break; }; done)
+KUSTOMIZE_VERSION := v5.8.2
 LIVEKIT_VERSION := v1.13.5
 TOXIPROXY_VERSION := v2.12.0
 VENV := .venv
@@ -13,8 +14,8 @@ BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help run install livekit-server toxiproxy livekit-client test lint simulate mutations \
-	test-unit test-simulation test-contract test-live test-processes \
+.PHONY: help run install livekit-server toxiproxy kustomize livekit-client test lint simulate mutations \
+	test-unit test-simulation test-contract test-live test-processes test-deploy \
 	faults crash-points fuzz live-full bench plot clean
 
 help: ## What can be made
@@ -51,13 +52,20 @@ toxiproxy: ## The same for toxiproxy-server, which the processes tier puts betwe
 		GOBIN="$(CURDIR)/.tools" go install github.com/Shopify/toxiproxy/v2/cmd/server@$(TOXIPROXY_VERSION) && \
 		mv .tools/server .tools/toxiproxy-server; }
 
+kustomize: ## The same for kustomize, with which the deploy tier builds k8s/
+	@command -v kustomize >/dev/null || { \
+		command -v go >/dev/null || { echo "kustomize is not on PATH, and there is no go to build it."; \
+			echo "Get it from https://github.com/kubernetes-sigs/kustomize/releases"; exit 1; }; \
+		echo "Building kustomize $(KUSTOMIZE_VERSION) into .tools."; \
+		GOBIN="$(CURDIR)/.tools" go install sigs.k8s.io/kustomize/kustomize/v5@$(KUSTOMIZE_VERSION); }
+
 livekit-client: ## The same for LiveKit's client for browsers, which a test asks for a token with
 	@command -v npm >/dev/null || { echo "There is no npm. Get it:  apt-get install nodejs npm"; exit 1; }
 	@mkdir -p .tools/js && cp tests/live/js/package*.json .tools/js/
 	@npm ci --prefix .tools/js --silent --no-audit --no-fund
 
 test: $(INSTALLED) ## Lint, then every tier; the last line is the sum
-	@$(BIN)/python -m tests.tiers lint unit simulation contract live processes
+	@$(BIN)/python -m tests.tiers lint unit simulation contract live processes deploy
 
 simulate: $(INSTALLED) ## make simulate SEEDS=10000 [FIRST=1] | SEED=7 | HISTORY=file: the keeper under seeded faults
 	@$(BIN)/python -m tests.simulation --seeds $(or $(SEEDS),1000) --first $(or $(FIRST),1) \
@@ -72,7 +80,7 @@ lint: $(INSTALLED) ## ruff, mypy --strict, and the arrows between the packages
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-test-unit test-simulation test-contract test-live test-processes: test-%: $(INSTALLED)
+test-unit test-simulation test-contract test-live test-processes test-deploy: test-%: $(INSTALLED)
 	@$(BIN)/python -m tests.tiers $*
 
 test-unit: ## Pure functions, wire formats, settings: nothing is real
@@ -80,6 +88,7 @@ test-simulation: ## The keeper under virtual time: 2,000 seeded histories of fau
 test-contract: ## One suite over the fake and the real: LiveKit, the store
 test-live: ## livekit-server, worker processes, WebRTC clients: what a user sees
 test-processes: ## The fault table with few tries: replicas, redis-server, toxiproxy, kill -9, SIGSTOP
+test-deploy: ## k8s/ and the Dockerfile: schemas, what must fit together, and the image's steps carried out
 faults: $(INSTALLED) ## The fault table in full (hours), into docs/faults.md; make faults ROW=kill-job
 	@$(BIN)/python -W ignore -m tests.processes.faults $(ROW)
 

@@ -15,6 +15,7 @@ import pytest
 from hypothesis import settings
 
 from tests.canary import secrets_in
+from tests.deploy.boxes import can_box
 from tests.livekit_server import LiveKitServer
 from tests.node import NODE_MODULES
 
@@ -27,8 +28,12 @@ settings.load_profile("roomkeeper")
 HOW_TO_GET = {
     "cc": "apt-get install gcc libc6-dev",
     "atheris": "it is made for Linux on x86-64 and Python up to 3.13",
+    "go": "https://go.dev/dl",
+    "ip": "apt-get install iproute2",
+    "kustomize": "make kustomize",
     "livekit-client": "apt-get install nodejs npm, then make livekit-client",
     "livekit-server": "make livekit-server",
+    "namespaces": "run it as root, on Linux, where unshare and setpriv are (util-linux)",
     "promtool": "apt-get install prometheus",
     "redis-server": "apt-get install redis-server",
     "toxiproxy-server": "make toxiproxy",
@@ -42,9 +47,12 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def _is_there(tool: str) -> bool:
-    """A program on PATH; the client for browsers, and a node to run it; a fuzzer that few machines have."""
+    """A program on PATH; the client for browsers, and a node to run it; a fuzzer that few machines have; the
+    right to put programs into namespaces."""
     if tool == "atheris":
         return importlib.util.find_spec(tool) is not None
+    if tool == "namespaces":
+        return can_box()
     if tool == "livekit-client":
         return (NODE_MODULES / tool).is_dir() and shutil.which("node") is not None
     return shutil.which(tool) is not None

@@ -1,6 +1,6 @@
 """Runs the test tiers one after the other: what each took, and one line with the sum of all at the end.
 
-`python -m tests.tiers lint unit simulation contract live processes`. Each tier is a pytest run of its
+`python -m tests.tiers lint unit simulation contract live processes deploy`. Each tier is a pytest run of its
 folder; `lint` counts only when it fails.
 """
 
@@ -24,6 +24,7 @@ LIMITS = {
     "contract": 900.0,
     "live": 3600.0,
     "processes": 1800.0,
+    "deploy": 900.0,
 }
 """Seconds after which a tier counts as failed: far above what it takes."""
 
