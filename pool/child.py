@@ -12,6 +12,7 @@ import signal
 import socket
 import threading
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from typing import Any
 
 import msgspec
@@ -19,6 +20,7 @@ from livekit.agents import JobContext, JobProcess
 
 from pool.clock import uptime
 from pool.compat import start_rtc
+from pool.figures import Figures
 from pool.guard import die_with_parent
 from pool.output import redirect
 from pool.ports import JobEventKind
@@ -42,6 +44,12 @@ class Link:
     def send(self, report: Report) -> None:
         """Blocks for as long as the worker's buffer is full: a report is a few dozen bytes, so it is not."""
         self._socket.sendall(msgspec.json.encode(report) + b"\n")
+
+    def offer(self, report: Report) -> None:
+        """Send it, or lose it where the worker's buffer is full: never blocks. Linux takes all of so short a
+        line, or nothing."""
+        with suppress(BlockingIOError):
+            self._socket.send(msgspec.json.encode(report) + b"\n", socket.MSG_DONTWAIT)
 
     def expect_answer(self) -> asyncio.Future[bool]:
         """Call before the report that asks for the answer is sent."""
@@ -85,12 +93,15 @@ async def enter(entrypoint: Callable[[JobContext], Awaitable[None]], ctx: JobCon
     def report(kind: JobEventKind, detail: str = "") -> None:
         link.send(Report(pid=os.getpid(), job_id=ctx.job.id, kind=kind, detail=detail, at=uptime()))
 
+    def figures(told: Figures) -> None:
+        link.offer(Report(pid=os.getpid(), job_id=ctx.job.id, voice=told))
+
     answer = link.expect_answer()
     report(JobEventKind.ENTERED)
     if not await answer:
         ctx.shutdown("no longer wanted")
         return
-    watch = Watch(ctx, report)
+    watch = Watch(ctx, report, figures)
     try:
         await entrypoint(ctx)
     except Exception as error:

@@ -7,7 +7,10 @@ from collections.abc import Iterator
 from prometheus_client import REGISTRY, CollectorRegistry, Counter, Gauge, Histogram, Metric
 from prometheus_client.registry import Collector
 
+from pool.figures import Figures, Time, believed
+
 _START_SECONDS = (0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0)
+_VOICE_SECONDS = (0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.75, 1.0, 1.5, 2.0, 3.0, 5.0, 10.0)
 _UPSTREAM = "lk_agents_"
 
 
@@ -27,6 +30,7 @@ class PoolMetrics:
 
     def __init__(self, registry: CollectorRegistry) -> None:
         registry.register(Upstream())
+        self.voice = VoiceMetrics(registry)
         self.job_start = Histogram(
             "roomkeeper_job_start_seconds",
             "From LiveKit's assignment (or the direct launch) to the call of the agent's entrypoint.",
@@ -67,3 +71,57 @@ class PoolMetrics:
             "1 while this worker takes no job because those that it took never got into their rooms.",
             registry=registry,
         )
+
+
+class VoiceMetrics:
+    """What `AgentSession`s of this pool's jobs tell of their turns; all calls together."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        told = {
+            Time.FIRST_TOKEN: (
+                "time_to_first_token",
+                "From the request to the language model to its first token.",
+            ),
+            Time.FIRST_AUDIO: (
+                "time_to_first_audio",
+                "From the first text for the voice to its first audio; of a realtime model, from the"
+                " beginning of its response.",
+            ),
+            Time.END_OF_TURN: (
+                "end_of_turn_delay",
+                "From the end of a person's speech to the decision that it is the agent's turn.",
+            ),
+            Time.RESPONSE: (
+                "response_delay",
+                "From the end of a person's speech to the beginning of the agent's: what the caller waits.",
+            ),
+        }
+        self._times = {
+            kind: Histogram(
+                f"roomkeeper_voice_{name}_seconds", what, buckets=_VOICE_SECONDS, registry=registry
+            )
+            for kind, (name, what) in told.items()
+        }
+        self._interruptions = Counter(
+            "roomkeeper_voice_interruptions_total",
+            "Replies of agents that were cut off after they had begun.",
+            registry=registry,
+        )
+        self._tokens = Counter(
+            "roomkeeper_voice_tokens_total",
+            "Tokens by model (llm, stt, tts; realtime models are llm) and kind: input, cached (of the input),"
+            " output.",
+            ["model", "kind"],
+            registry=registry,
+        )
+
+    def heard(self, figures: Figures) -> None:
+        """Count what a job process told, as far as it can be."""
+        figures = believed(figures)
+        for kind, seconds in figures.times.items():
+            for each in seconds:
+                self._times[kind].observe(each)
+        if figures.interruptions:
+            self._interruptions.inc(figures.interruptions)
+        for tokens, count in figures.tokens.items():
+            self._tokens.labels(*tokens.labels).inc(count)

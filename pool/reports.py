@@ -12,6 +12,7 @@ from typing import cast
 import msgspec
 import structlog
 
+from pool.figures import Allowance, Figures
 from pool.folders import OwnFolder
 from pool.ports import JobEventKind
 
@@ -30,6 +31,8 @@ class Report(msgspec.Struct, frozen=True, omit_defaults=True):
     detail: str = ""
     at: float = 0.0
     """When it happened, as `uptime()` tells: the worker may have stood still since then. 0: just now."""
+    voice: Figures | None = None
+    """Then it says nothing else."""
 
 
 class Answer(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -42,11 +45,19 @@ class Answer(msgspec.Struct, frozen=True, omit_defaults=True):
 class Wire(asyncio.Protocol):
     """The connection of one job process; open for as long as the process lives."""
 
-    def __init__(self, heard: Callable[[Wire, Report], None], lost: Callable[[Wire], None]) -> None:
+    def __init__(
+        self,
+        heard: Callable[[Wire, Report], None],
+        lost: Callable[[Wire], None],
+        figures: Callable[[Figures], None] = lambda figures: None,
+    ) -> None:
+        """`figures`: who counts what is told of sessions' voices."""
         self.pid = 0
         self.closed = False
         self._heard = heard
         self._lost = lost
+        self._figures = figures
+        self._allowed = Allowance()
         self._rest = b""
         self._transport: asyncio.WriteTransport | None = None
         self._decoder = msgspec.json.Decoder(Report)
@@ -67,7 +78,10 @@ class Wire(asyncio.Protocol):
                 log.warning("job_report_unreadable", pid=self.pid, error=str(error))
                 continue
             self.pid = report.pid
-            self._heard(self, report)
+            if report.voice is None:
+                self._heard(self, report)
+            elif self._allowed.take():
+                self._figures(report.voice)
         if len(self._rest) > MAX_LINE_BYTES:
             log.warning("job_report_too_long", pid=self.pid)
             self._rest = b""
@@ -80,9 +94,16 @@ class Wire(asyncio.Protocol):
 class ReportServer:
     """Listens on a unix socket in a directory of its own that only this user may enter."""
 
-    def __init__(self, *, heard: Callable[[Wire, Report], None], lost: Callable[[Wire], None]) -> None:
+    def __init__(
+        self,
+        *,
+        heard: Callable[[Wire, Report], None],
+        lost: Callable[[Wire], None],
+        figures: Callable[[Figures], None],
+    ) -> None:
         self._heard = heard
         self._lost = lost
+        self._figures = figures
         self._folder = OwnFolder("jobs")
         self._server: asyncio.Server | None = None
 
@@ -92,7 +113,10 @@ class ReportServer:
 
     async def start(self) -> None:
         loop = asyncio.get_running_loop()
-        self._server = await loop.create_unix_server(lambda: Wire(self._heard, self._lost), self.path)
+        self._server = await loop.create_unix_server(self._wire, self.path)
+
+    def _wire(self) -> Wire:
+        return Wire(self._heard, self._lost, self._figures)
 
     def close(self) -> None:
         """Stop listening. A job process that still lives dies of it only when this process ends."""

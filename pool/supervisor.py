@@ -194,7 +194,9 @@ class Pool:
     # -- setting up ----------------------------------------------------------------------------------------
 
     def _configure(self, server: AgentServer) -> None:
-        self._reports = ReportServer(heard=self._jobs.heard, lost=self._jobs.lost)
+        self._reports = ReportServer(
+            heard=self._jobs.heard, lost=self._jobs.lost, figures=self._metrics.voice.heard
+        )
         self._output = OutputServer(self._jobs.whose)
         acceptance = Acceptance(
             gate=self._gate,

@@ -14,7 +14,9 @@ from typing import Any
 from livekit import rtc
 from livekit.agents import AgentSession, AgentStateChangedEvent, CloseEvent, JobContext
 
+from pool.figures import Figures
 from pool.ports import JobEventKind
+from pool.voice import Voice
 
 SESSIONLESS_AFTER = 2.0
 """Seconds in the room without a session after which an agent is taken to do without one."""
@@ -31,9 +33,12 @@ Report = Callable[..., None]
 class Watch:
     """Begins when it is made, in the job's event loop; ends when the job has left the room."""
 
-    def __init__(self, ctx: JobContext, report: Report) -> None:
+    def __init__(self, ctx: JobContext, report: Report, figures: Callable[[Figures], None]) -> None:
+        """`figures` must not block: it has no part in what the job does."""
         self._ctx = ctx
         self._report = report
+        self._figures = figures
+        self._voice: Voice | None = None
         self._session: AgentSession[Any] | None = None
         self._listening = False
         self._connected_at = 0.0
@@ -98,6 +103,7 @@ class Watch:
 
     def _attend(self, session: AgentSession[Any]) -> None:
         self._session = session
+        self._voice = Voice(session, self._figures)
         session.on("agent_state_changed", self._on_state)
         session.on("close", self._on_close)
         self._listening = session.agent_state != "initializing"
@@ -146,4 +152,6 @@ class Watch:
     def _leave(self, reason: rtc.DisconnectReason.ValueType) -> None:
         if not self._left:
             self._left = True
+            if self._voice is not None:
+                self._voice.flush()  # the process may end before its next time comes
             self._report(JobEventKind.LEFT, rtc.DisconnectReason.Name(reason))
