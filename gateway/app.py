@@ -26,19 +26,22 @@ from gateway.http.rates import Rates, open_rates
 from gateway.http.routes import build
 from gateway.http.site_login import SiteLogin
 from gateway.keeper.keeper import Keeper
+from gateway.keeper.model import Want
 from gateway.keeper.ports import Clock, Store, StoreUnavailable
 from gateway.keeper.reports import Health
 from gateway.livekit.api import LiveKitClient
 from gateway.metrics import Metrics
 from gateway.server import Front, Signals
 from gateway.sessions.sessions import Sessions
-from gateway.settings import DEFAULT_AGENT, LiveKitSettings, PoolSettings, Settings
+from gateway.settings import DEFAULT_AGENT, LiveKitSettings, PoolSettings, Settings, TraceSettings
 from gateway.store.open import open_store
+from gateway.traces import TracedJobs, Traces
 from gateway.wiring import LateKeeper
 from pool.guard import end_leftover
 from pool.none import NoPool
 
 if TYPE_CHECKING:
+    from gateway.otlp import Otlp
     from pool.supervisor import Pool
 
 log = structlog.get_logger(__name__)
@@ -55,11 +58,13 @@ async def live(settings: Settings, front: Front, signals: Signals, *, own_liveki
         open_store(settings.store, told_to_end=signals.end.is_set) as store,
         _open_livekit(settings.livekit, metrics, store.clock) as livekit,
         open_rates(settings.rates, settings.store, metrics) as rates,
+        _open_traces(settings.trace, store.clock) as traces,
     ):
         await _end_leftovers(store)
         callbacks = Callbacks(settings.callback, metrics)
         late = LateKeeper()
-        pool = await _load_pool(settings, late, metrics)
+        watched = TracedJobs(late, late, traces) if traces else late
+        pool = await _load_pool(settings, watched, metrics)
         settings = _with_agent(settings, pool.agent, everywhere=pool.nameless)
         keeper = late.keeper = Keeper(
             store=store,
@@ -70,7 +75,8 @@ async def live(settings: Settings, front: Front, signals: Signals, *, own_liveki
             clock=store.clock,
             host=this_process(),
             gone=job_has_ended,
-            changed=callbacks.heard,
+            changed=_both(callbacks.heard, traces.changed) if traces else callbacks.heard,
+            trace=traces.begin if traces else str,
         )
         metrics.tell_scaling(keeper.scaling.demands)
         sessions = Sessions(
@@ -83,7 +89,8 @@ async def live(settings: Settings, front: Front, signals: Signals, *, own_liveki
         ):
             gc.collect()
             gc.freeze()  # what the imports left stays: it need not be looked through again and again
-            front.open(build(_parts(settings, keeper, sessions, pool, livekit, rates, metrics, signals)))
+            parts = _parts(settings, keeper, sessions, pool, livekit, rates, metrics, signals)
+            front.open(build(replace(parts, traces=traces)))
             for door in settings.open_doors:
                 log.warning("open_door", what=door, often=settings.rates.by_address or "any")
             sys.stdout.write(banner(settings, own_livekit=own_livekit, agent=pool.agent))
@@ -108,7 +115,7 @@ async def _end_leftovers(store: Store) -> None:
 # ---- parts ------------------------------------------------------------------------------------------------
 
 
-async def _load_pool(settings: Settings, late: LateKeeper, metrics: Metrics) -> Pool | NoPool:
+async def _load_pool(settings: Settings, keeper: LateKeeper | TracedJobs, metrics: Metrics) -> Pool | NoPool:
     if settings.role == "gateway":
         return NoPool(settings.keeper.default_agent)
     # fact 66: a second of imports. In a thread `/livez` answers meanwhile; the agent's plugins need this one.
@@ -122,8 +129,8 @@ async def _load_pool(settings: Settings, late: LateKeeper, metrics: Metrics) -> 
         api_secret=settings.livekit.api_secret,
         slots=settings.pool.slots,
         default_agent_name=settings.keeper.default_agent,
-        gate=late,
-        listener=late,
+        gate=keeper,
+        listener=keeper,
         metrics=metrics.pool,
         warm=settings.pool.warm,
         memory_warn=settings.pool.memory_warn,
@@ -201,6 +208,31 @@ async def _open_livekit(
         keepers_clock=keepers_clock,
     ) as livekit:
         yield livekit
+
+
+@asynccontextmanager
+async def _open_traces(settings: TraceSettings, clock: Clock) -> AsyncIterator[Traces | None]:
+    """None when nothing is traced: then OpenTelemetry's SDK is not loaded, either."""
+    if not settings.endpoint:
+        yield None
+        return
+    module = await anyio.to_thread.run_sync(importlib.import_module, "gateway.otlp")
+    otlp: Otlp = module.otlp(settings.endpoint)
+    try:
+        yield Traces(otlp.send, clock, samples=otlp.samples)
+    finally:
+        with anyio.CancelScope(shield=True):
+            await anyio.to_thread.run_sync(otlp.close)
+
+
+def _both(
+    first: Callable[[Want, Want], None], second: Callable[[Want, Want], None]
+) -> Callable[[Want, Want], None]:
+    def changed(want: Want, was: Want) -> None:
+        first(want, was)
+        second(want, was)
+
+    return changed
 
 
 @asynccontextmanager

@@ -276,6 +276,15 @@ class StoreSettings:
 
 
 @dataclass(frozen=True, kw_only=True)
+class TraceSettings:
+    """Where spans go. The variables are OpenTelemetry's own; its SDK reads the others by itself."""
+
+    endpoint: str = ""
+    """`OTEL_EXPORTER_OTLP_TRACES_ENDPOINT`, or `OTEL_EXPORTER_OTLP_ENDPOINT` and `/v1/traces`: a collector's
+    URL; "": nothing is traced. Nor with `OTEL_SDK_DISABLED=true`, or with `OTEL_TRACES_EXPORTER=none`."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class Settings:
     """Everything, frozen."""
 
@@ -290,6 +299,7 @@ class Settings:
     keeper: KeeperSettings = field(default_factory=KeeperSettings)
     pool: PoolSettings = field(default_factory=PoolSettings)
     store: StoreSettings = field(default_factory=StoreSettings)
+    trace: TraceSettings = field(default_factory=TraceSettings)
     log_level: str = "info"
     """`ROOMKEEPER_LOG_LEVEL`."""
     log_json: bool = True
@@ -431,6 +441,7 @@ def read(env: Mapping[str, str], *, dev: bool, **overrides: object) -> Settings:
             get("ROOMKEEPER_STORE", _store, StoreSettings()),
             full_sync=get("ROOMKEEPER_STORE_SYNC", one_of("normal", "full"), "normal") == "full",
         ),
+        trace=_trace(reader),
         log_level=get("ROOMKEEPER_LOG_LEVEL", one_of("debug", "info", "warning", "error"), "info"),
         log_json=get("ROOMKEEPER_LOG", one_of("json", "console"), "console" if dev else "json") == "json",
     )
@@ -438,6 +449,19 @@ def read(env: Mapping[str, str], *, dev: bool, **overrides: object) -> Settings:
     if faults:
         raise SettingsError(faults)
     return settings
+
+
+def _trace(reader: Reader) -> TraceSettings:
+    get = reader.get
+    exporter = get("OTEL_TRACES_EXPORTER", one_of("otlp", "none"), "otlp")
+    if get("OTEL_SDK_DISABLED", lambda text: text.lower() == "true", False) or exporter == "none":
+        return TraceSettings()
+    base = get("OTEL_EXPORTER_OTLP_ENDPOINT", http_url, "")
+    endpoint = get("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", http_url, f"{base}/v1/traces" if base else "")
+    if endpoint:
+        protocols = "OTEL_EXPORTER_OTLP_TRACES_PROTOCOL OTEL_EXPORTER_OTLP_PROTOCOL"
+        get(protocols, one_of("http/protobuf"), "http/protobuf")
+    return TraceSettings(endpoint=endpoint)
 
 
 def _as_variables(overrides: Mapping[str, object]) -> dict[str, str]:

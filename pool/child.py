@@ -17,6 +17,8 @@ from typing import Any
 
 import msgspec
 from livekit.agents import JobContext, JobProcess
+from opentelemetry import context, trace
+from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
 from pool.clock import uptime
 from pool.compat import start_rtc
@@ -101,6 +103,7 @@ async def enter(entrypoint: Callable[[JobContext], Awaitable[None]], ctx: JobCon
     if not await answer:
         ctx.shutdown("no longer wanted")
         return
+    _continue_trace(dict(ctx.job.attributes))
     watch = Watch(ctx, report, figures)
     try:
         await entrypoint(ctx)
@@ -108,3 +111,10 @@ async def enter(entrypoint: Callable[[JobContext], Awaitable[None]], ctx: JobCon
         watch.entrypoint_raised(error)
         raise
     watch.entrypoint_returned()
+
+
+def _continue_trace(attributes: dict[str, str]) -> None:
+    """What the agent traces by itself belongs to what called for it (`traceparent`), unless livekit-agents
+    has begun a trace of the job already. While nobody has set a tracer up, it means nothing."""
+    if "traceparent" in attributes and not trace.get_current_span().get_span_context().is_valid:
+        context.attach(TraceContextTextMapPropagator().extract(attributes))

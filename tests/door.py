@@ -22,6 +22,7 @@ from gateway.livekit import tokens
 from gateway.metrics import Metrics
 from gateway.sessions.sessions import Sessions
 from gateway.settings import Settings
+from gateway.traces import Traces
 from tests.fakes.keeper import FakeKeeper, FakeWorkers
 from tests.fakes.livekit import FakeLiveKit
 from tests.fakes.sessions import MemorySessions
@@ -69,7 +70,7 @@ def participant(room: str, secret: str = SECRET) -> dict[str, str]:
 OpenDoor = Callable[..., Door]
 
 
-def door_of(settings: Settings, world: FakeLiveKit) -> Door:
+def door_of(settings: Settings, world: FakeLiveKit, traces: Traces | None = None) -> Door:
     """The front door as these settings make it; its application is `app`."""
     keeper, workers, metrics, stored = FakeKeeper(), FakeWorkers(), Metrics(), MemorySessions()
 
@@ -90,6 +91,7 @@ def door_of(settings: Settings, world: FakeLiveKit) -> Door:
         probe_livekit=probe,
         draining=lambda: made.draining,
         clock=time.time,
+        traces=traces,
     )
     app = build(parts)
     transport = httpx.ASGITransport(app=app, raise_app_exceptions=False)

@@ -16,6 +16,7 @@ from gateway.http import shapes, wire
 from gateway.http.answers import answer, iso
 from gateway.http.auth import JobCaller
 from gateway.http.parts import Parts, parts_of
+from gateway.http.tracing import traceparent_of
 from gateway.keeper.model import Ask, Job, State
 
 
@@ -66,7 +67,8 @@ async def post_start(request: Request) -> Response:
     caller.may_act_on(room)
     agent = _agent(body.agent_name, "agentName", parts)
     caller.may_ask_for(agent, field="agentName")
-    job = await parts.keeper.start_agent(await _in_session(parts, caller, Ask(room=room, agent=agent)))
+    ask = Ask(room=room, agent=agent, traceparent=traceparent_of(request))
+    job = await parts.keeper.start_agent(await _in_session(parts, caller, ask))
     return answer(shapes.StartAnswer(room_name=room, result=asked_of(job)))
 
 
@@ -77,6 +79,7 @@ def _ask_of(body: wire.JobRequest, parts: Parts, request: Request) -> Ask:
         room=wire.room_name(body.room_name, field="roomName"),
         agent=_agent(payload.agent_name, "payload.agentName", parts),
         metadata=wire.metadata(payload.metadata, field="payload.metadata"),
+        traceparent=traceparent_of(request),
     )
 
 

@@ -18,6 +18,7 @@ from gateway.keeper.reports import Health
 from gateway.metrics import Metrics
 from gateway.sessions.sessions import Sessions
 from gateway.settings import Settings
+from gateway.traces import Traces
 from pool.ports import Workers
 
 
@@ -45,6 +46,8 @@ class Parts:
     clock: Clock
     heard: Heard = field(default_factory=Heard)
     """Which webhooks came lately."""
+    traces: Traces | None = None
+    """None: nothing is traced."""
 
 
 def parts_of(request: Request) -> Parts:

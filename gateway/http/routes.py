@@ -17,6 +17,7 @@ from gateway.http.parts import Parts
 from gateway.http.problems import HANDLERS
 from gateway.http.request_ids import HEADER, RequestIds
 from gateway.http.timing import Timing
+from gateway.http.tracing import Tracing
 from gateway.http.webhook import Webhook
 
 Handler = Callable[[Request], Awaitable[Response]]
@@ -53,6 +54,8 @@ PROBES = [
     Route("/metrics", probes.metrics, methods=["GET"]),
 ]
 WEBHOOK = "/api/livekit/webhook"
+TRACE_CONTEXT = ("traceparent", "tracestate")
+"""What a traced page sends; the second one is not heeded."""
 
 
 def build(parts: Parts) -> ASGIApp:
@@ -65,12 +68,13 @@ def build(parts: Parts) -> ASGIApp:
         routes=PROBES if worker else [*ROUTES, *PROBES],
         middleware=[
             Middleware(RequestIds),
+            *([Middleware(Tracing, traces=parts.traces)] if parts.traces else []),
             Middleware(Timing, histogram=parts.metrics.http_requests),
             Middleware(
                 CORSMiddleware,
                 allow_origins=parts.settings.http.cors_origins,
                 allow_methods=["GET", "POST", "DELETE"],
-                allow_headers=["authorization", "content-type", "last-event-id", HEADER],
+                allow_headers=["authorization", "content-type", "last-event-id", HEADER, *TRACE_CONTEXT],
                 expose_headers=[HEADER, "retry-after"],
                 max_age=600,
             ),

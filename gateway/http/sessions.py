@@ -15,6 +15,7 @@ from gateway.http.auth import TokenCaller, may_report, may_see
 from gateway.http.jobs import asked_of, result_of
 from gateway.http.parts import Parts, parts_of
 from gateway.http.tokens import fresh_identity, identity_of, token_of
+from gateway.http.tracing import traceparent_of
 from gateway.keeper.model import Participant
 from gateway.livekit.tokens import mint_report
 from gateway.sessions.model import Line
@@ -48,6 +49,7 @@ async def post_session(request: Request) -> Response:
             language=language,
             metadata=_for_the_agent(parts, session_id, body, language, instructions),
             joins_until=parts.keeper.now() + parts.settings.http.token_ttl,
+            traceparent=traceparent_of(request),
         )
         if wait:
             job = await parts.keeper.wait(job.want.id, wait) or job

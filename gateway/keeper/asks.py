@@ -10,6 +10,7 @@ import structlog
 from gateway.keeper.admission import Admission
 from gateway.keeper.model import Ask, Source, Want
 from gateway.keeper.ports import Clock, Store
+from gateway.keeper.traces import about
 from gateway.keeper.wants import Wants
 from gateway.metrics import Metrics
 
@@ -32,8 +33,11 @@ class Asks:
         clock: Clock,
         *,
         leads: Callable[[], bool],
+        trace: Callable[[], str],
     ) -> None:
+        """`trace()`: the traceparent of a want that no traced request began, as `Want` has it."""
         self._leads = leads
+        self._trace = trace
         self._store = store
         self._wants = wants
         self._admission = admission
@@ -54,6 +58,7 @@ class Asks:
             agent=ask.agent,
             source=ask.source,
             metadata=ask.metadata,
+            traceparent=ask.traceparent or self._trace(),
             sid=ask.sid,
             seen_at=now if ask.sid else 0.0,
             created_at=now,
@@ -69,7 +74,7 @@ class Asks:
         if not deduplicated:
             if not want.needs_person and self._leads():
                 self._admission.queue(want)  # now, not at its first pass: passes overtake each other
-            log.info("agent_wanted", room=want.room, agent=want.agent, job=want.id, source=want.source.value)
+            log.info("agent_wanted", **about(want), source=want.source.value)
         if epoch is None:
             self._wake(want.room)  # else whoever saw it is just looking at the room
         return want, deduplicated

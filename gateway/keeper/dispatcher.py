@@ -20,6 +20,7 @@ from gateway.keeper.memory import Memory
 from gateway.keeper.model import Room, Seen, State, Unknown, Want
 from gateway.keeper.ports import Clock, LiveKit, Store
 from gateway.keeper.situation import change
+from gateway.keeper.traces import about
 from gateway.keeper.wants import Wants, failed
 from gateway.metrics import Metrics
 from gateway.settings import KeeperSettings
@@ -103,7 +104,7 @@ class Dispatcher:
         """Nobody claimed the job in time."""
         self._admission.lost(want)
         self._metrics.dispatches.labels("lost").inc()
-        log.warning("dispatch_lost", room=want.room, agent=want.agent, job=want.id)
+        log.warning("dispatch_lost", **about(want))
         now = self._clock()
         after = replace(failed(want, now=now, reason="no worker took the job"), lost=want.lost + 1)
         if self._admission.ours(want.agent):  # it went only because somebody of ours could take it
@@ -158,7 +159,7 @@ class Dispatcher:
         if not self._workers.launch(launch):
             return False
         self._metrics.dispatches.labels("direct").inc()
-        log.info("job_called_directly", room=want.room, agent=want.agent, job=want.id)
+        log.info("job_called_directly", **about(want))
         return True
 
     async def _ask_livekit(self, want: Want, epoch: int, *, ours: bool) -> None:
@@ -170,5 +171,5 @@ class Dispatcher:
             )
             outcome = "unknown" if isinstance(dispatch, Unknown) else "created"
             self._metrics.dispatches.labels(outcome).inc()
-            log.info("dispatch_created", room=want.room, agent=want.agent, job=want.id, outcome=outcome)
+            log.info("dispatch_created", **about(want), outcome=outcome)
             # An unknown answer may have had its effect (I3): wait for the claim all the same.

@@ -18,6 +18,7 @@ from gateway.keeper.fleet import Fleet
 from gateway.keeper.jobs import Jobs
 from gateway.keeper.model import Ask, Claim, Source, Stage, State, Unknown, Want
 from gateway.keeper.ports import Clock, LiveKit, Store, StoreUnavailable
+from gateway.keeper.traces import ATTRIBUTE, carried, parse, trace_id
 from gateway.metrics import Metrics
 from pool.ports import Offer, Verdict
 
@@ -47,6 +48,7 @@ def attributes(want: Want) -> dict[str, str]:
         GENERATION: str(want.generation),
         SID: want.sid,
         SENT: f"{want.dispatched_at:.3f}",
+        **carried(want),
     }
 
 
@@ -92,7 +94,12 @@ class ClaimGate:
             self._metrics.dispatches.labels("claimed").inc()
         elif word == "duplicate":
             self._metrics.duplicates_refused.inc()
-        log.info("job_offered", room=offer.room, sid=offer.sid, livekit_job=offer.job_id, verdict=word)
+        traced = (
+            {"trace_id": trace_id(within)} if (within := parse(offer.attributes.get(ATTRIBUTE, ""))) else {}
+        )
+        log.info(
+            "job_offered", room=offer.room, sid=offer.sid, livekit_job=offer.job_id, verdict=word, **traced
+        )
         return verdict
 
     async def identify(self, job_id: str, identity: str) -> bool:

@@ -19,6 +19,7 @@ from gateway.keeper.admission import Admission
 from gateway.keeper.model import Claim, End, Stage, State, Want
 from gateway.keeper.plan import CLOSED_ON_PURPOSE, STEADY_AFTER
 from gateway.keeper.ports import Clock, RowUnreadable, Store, StoreUnavailable
+from gateway.keeper.traces import about
 from gateway.keeper.wants import Wants, failed
 from gateway.metrics import Metrics
 from pool.ports import JobEvent, JobEventKind
@@ -255,7 +256,9 @@ class Jobs:
         `with_its_room`: it was there until that instance of the room ended."""
         if told_at is not None and not claim.closed_at:
             claim = replace(claim, closed_at=told_at)
-        log.info("agent_out", room=claim.room, agent=claim.agent, job=claim.want_id, end=end.value)
+        _, known = self.held.get(claim.job_id, (claim, None))
+        fields = about(known) if known else {"room": claim.room, "agent": claim.agent, "job": claim.want_id}
+        log.info("agent_out", **fields, end=end.value)
         # The want first: a kill in between leaves a claim without process, which a pass cleans up.
         while True:
             want = await self._store.want(claim.want_id)

@@ -83,10 +83,12 @@ class Keeper:
         host: str = "",
         gone: Callable[[Claim], bool] = lambda claim: False,
         changed: Callable[[Want, Want], None] = lambda want, was: None,
+        trace: Callable[[], str] = str,
     ) -> None:
         """`replica_id`: new at each start of the process; made here when not given. `host`: where pids of
         this replica mean something. `gone(claim)`: its process is of this machine and has certainly ended.
-        `changed(want, was)` is called after each change of a want by this replica."""
+        `changed(want, was)` is called after each change of a want by this replica. `trace()`: the traceparent
+        of a want that no traced request began; "" while nothing is traced."""
         self._store = store
         self._metrics = metrics
         self._clock = clock
@@ -111,7 +113,7 @@ class Keeper:
         self._wants = wants = Wants(store, self._announcer.tell, metrics, clock, changed)
         self._following = Following(wants, clock, job=self.job, leads=self._leads)
         self._post = Post(store, fleet.id, self._take_note, missed=lambda: self._lead.doubt())
-        self._asks = Asks(store, wants, admission, self._wake, metrics, clock, leads=self._leads)
+        self._asks = Asks(store, wants, admission, self._wake, metrics, clock, leads=self._leads, trace=trace)
         self._jobs = Jobs(
             store,
             wants,

@@ -59,6 +59,8 @@ class Want:
     source: Source = Source.REQUEST
     metadata: str = ""
     """Reaches the agent as the job's metadata."""
+    traceparent: str = ""
+    """What began it, as `gateway.keeper.traces` says; "" while nothing is traced."""
     generation: int = 1
     """Raised by a restart: a dispatch of an older generation is refused at the gate."""
     evict: bool = False
@@ -283,6 +285,8 @@ class Ask:
     """Pins the want at once, when the asker knows the room instance."""
     at: float = 0.0
     """When what calls for the agent happened; 0: now."""
+    traceparent: str = ""
+    """The request's span; "" for none."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

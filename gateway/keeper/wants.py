@@ -11,6 +11,7 @@ import structlog
 
 from gateway.keeper.model import State, Want
 from gateway.keeper.ports import Clock, Store
+from gateway.keeper.traces import about
 from gateway.metrics import Metrics
 
 log = structlog.get_logger(__name__)
@@ -233,9 +234,7 @@ class Wants:
     def _tell(self, want: Want, was: Want) -> None:
         log.info(
             f"agent_{want.state.value}",
-            room=want.room,
-            agent=want.agent,
-            job=want.id,
+            **about(want),
             was=was.state.value,
             reason=want.reason or None,
             took_s=round(self._clock() - was.lacking_since, 3) if was.lacking_since else None,

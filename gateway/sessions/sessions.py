@@ -80,9 +80,11 @@ class Sessions:
         language: str,
         metadata: str,
         joins_until: float,
+        traceparent: str = "",
     ) -> tuple[Session, Job]:
         """Store the session, and ask for its agent at once: it is there when the visitor comes. When nobody
-        came for so long that the room ended, it comes again with the visitor, until `joins_until`."""
+        came for so long that the room ended, it comes again with the visitor, until `joins_until`.
+        `traceparent`: as an `Ask` has it."""
         now = self._clock()
         session = Session(
             id=session_id,
@@ -95,7 +97,8 @@ class Sessions:
         )
         await self._store.add(session)
         await self._keeper.invite(_invitation(session, metadata, joins_until))
-        job = await self._keeper.start_agent(Ask(room=session.id, agent=agent, metadata=metadata))
+        ask = Ask(room=session.id, agent=agent, metadata=metadata, traceparent=traceparent)
+        job = await self._keeper.start_agent(ask)
         log.info("session_created", session=session.id, agent=agent)
         return session, job
 

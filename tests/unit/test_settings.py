@@ -293,3 +293,23 @@ class TestRoles:
         assert faults({"ROOMKEEPER_ROLE": "boss"}) == (
             "ROOMKEEPER_ROLE: must be one of all, gateway, worker, not 'boss'",
         )
+
+
+def test_nothing_is_traced_unless_a_collector_is_named() -> None:
+    """By OpenTelemetry's own variables."""
+    assert read({}, dev=True).trace.endpoint == ""
+    base = {"OTEL_EXPORTER_OTLP_ENDPOINT": "http://collector:4318/"}
+    assert read(base, dev=True).trace.endpoint == "http://collector:4318/v1/traces"
+    own = {**base, "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT": "https://traces.example/in"}
+    assert read(own, dev=True).trace.endpoint == "https://traces.example/in"
+    for off in ({"OTEL_SDK_DISABLED": "true"}, {"OTEL_TRACES_EXPORTER": "none"}):
+        assert read({**base, **off}, dev=True).trace.endpoint == ""
+
+
+def test_a_protocol_that_is_not_spoken_is_a_fault() -> None:
+    """Only where spans would be sent."""
+    grpc = {"OTEL_EXPORTER_OTLP_PROTOCOL": "grpc"}
+    assert read(grpc, dev=True).trace.endpoint == ""
+    (fault,) = faults({**grpc, "OTEL_EXPORTER_OTLP_ENDPOINT": "http://collector:4317"})
+    assert fault.startswith("OTEL_EXPORTER_OTLP_PROTOCOL:")
+    assert "http/protobuf" in fault

@@ -18,6 +18,7 @@ from gateway.keeper.notes import Hint
 from gateway.livekit.webhooks import Event
 from gateway.metrics import Metrics
 from gateway.settings import KeeperSettings
+from gateway.traces import TracedJobs, Traces
 from tests.fakes.livekit import FakeLiveKit
 from tests.fakes.livekit_parts import Connection
 from tests.fakes.pool import FakePool
@@ -68,6 +69,8 @@ class Site:
         self.metrics = Metrics()
         self.webhooks = True
         """Whether webhooks are delivered."""
+        self.traces: Traces | None = None
+        """Who hears of spans; set before it runs."""
         self.pool: FakePool
         self.keeper: Keeper
         livekit.on_event.append(self._webhook)
@@ -83,8 +86,11 @@ class Site:
             settings=self.settings,
             metrics=self.metrics,
             clock=wall_clock,
+            changed=self.traces.changed if self.traces else lambda want, was: None,
+            trace=self.traces.begin if self.traces else str,
         )
-        self.pool.attach(self.keeper, self.keeper)
+        told = TracedJobs(self.keeper, self.keeper, self.traces) if self.traces else self.keeper
+        self.pool.attach(told, told)
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(self.keeper.run)
             tasks.start_soon(self.pool.run)
