@@ -61,6 +61,14 @@ async def test_an_asks_metadata_replaces_the_wants_only_when_it_has_some(store: 
     assert (kept.metadata, changed.metadata) == ("de", "fr")
 
 
+async def test_a_want_stays_in_the_trace_that_began_it(store: Store) -> None:
+    """It is stored, and whoever asks later has a trace of their own."""
+    first, second = (f"00-{digits * 16}-{'cd' * 8}-01" for digits in ("ab", "ef"))
+    await asked(store, replace(want("w1"), traceparent=first))
+    assert (await asked(store, replace(want("w2"), traceparent=second))).traceparent == first
+    assert [w.traceparent for w in await store.living()] == [first]
+
+
 async def test_fifty_asks_at_once_make_one_want(store: Store) -> None:
     """A page that asks in a loop, behind a balancer, is answered with one job."""
     answers: list[tuple[Want, bool]] = []
