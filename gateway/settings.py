@@ -28,6 +28,7 @@ from gateway.variables import (
     rate,
     secret,
     several,
+    slots_or_share,
     source,
     switch,
     url,
@@ -225,6 +226,8 @@ class KeeperSettings:
     buffer: int = 1
     """`ROOMKEEPER_BUFFER`: free slots that `roomkeeper_wanted_workers` counts in for whoever asks next; with
     0 it goes down to no worker at all."""
+    buffer_share: float = 0.0
+    """`ROOMKEEPER_BUFFER=10%`: the same in step with the load, as a share of the agents that run."""
     slots_per_worker: int = 1
     """`ROOMKEEPER_SLOTS`: what a worker is taken to have while none runs."""
 
@@ -370,6 +373,7 @@ def read(env: Mapping[str, str], *, dev: bool, **overrides: object) -> Settings:
     get = reader.get
     role: Role = get("ROOMKEEPER_ROLE", _ROLE, "all")
     slots = get("ROOMKEEPER_SLOTS", whole(1, 1000), PoolSettings.slots)
+    buffer, buffer_share = get("ROOMKEEPER_BUFFER", slots_or_share, (KeeperSettings.buffer, 0.0))
     settings = Settings(
         dev=dev,
         role=role,
@@ -425,7 +429,8 @@ def read(env: Mapping[str, str], *, dev: bool, **overrides: object) -> Settings:
             resync_interval=get("ROOMKEEPER_RESYNC", number(0.1, 3600), 10.0),
             may_lead=role != "worker",
             our_agents=get("ROOMKEEPER_WORKER_AGENTS", several(name), ()),
-            buffer=get("ROOMKEEPER_BUFFER", whole(0, 100_000), KeeperSettings.buffer),
+            buffer=buffer,
+            buffer_share=buffer_share,
             slots_per_worker=slots,
         ),
         pool=PoolSettings(

@@ -78,11 +78,12 @@ class Scaling:
 
     def _demand(self, agent: str, oldest_wait: float) -> Demand:
         strength = self._fleet.strength(agent)
+        active = strength.busy + strength.lost
         return Demand(
             agent=agent,
-            active=strength.busy + strength.lost,
+            active=active,
             waiting=self._admission.unserved(agent),
-            buffer=self._settings.buffer,
+            buffer=self._settings.buffer + math.ceil(self._settings.buffer_share * active),
             slots_per_worker=strength.smallest or self._settings.slots_per_worker,
             oldest_wait=oldest_wait,
         )

@@ -313,3 +313,16 @@ def test_a_protocol_that_is_not_spoken_is_a_fault() -> None:
     (fault,) = faults({**grpc, "OTEL_EXPORTER_OTLP_ENDPOINT": "http://collector:4317"})
     assert fault.startswith("OTEL_EXPORTER_OTLP_PROTOCOL:")
     assert "http/protobuf" in fault
+
+
+@pytest.mark.parametrize(("text", "slots", "share"), [("0", 0, 0.0), ("4", 4, 0.0), ("10%", 0, 0.1)])
+def test_a_buffer_is_slots_or_percent(text: str, slots: int, share: float) -> None:
+    """Of the agents that run."""
+    keeper = read({"ROOMKEEPER_BUFFER": text}, dev=True).keeper
+    assert (keeper.buffer, keeper.buffer_share) == (slots, share)
+
+
+@pytest.mark.parametrize("text", ["-1", "%", "1.5", "10 %", "ten", "2000%"])
+def test_any_other_buffer_is_refused_in_words(text: str) -> None:
+    """With what it may be."""
+    assert "4, or 10%, not" in faults({"ROOMKEEPER_BUFFER": text})[0]

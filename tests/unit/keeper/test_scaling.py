@@ -46,6 +46,19 @@ async def test_those_who_wait_while_there_is_no_worker_want_some() -> None:
         assert (demand(site).waiting, demand(site).wanted_workers) == (5, 2)
 
 
+async def test_a_buffer_in_percent_grows_with_the_load() -> None:
+    """Rounded up, and none while nobody is there."""
+    settings = replace(TO_ZERO, buffer_share=0.5)
+    async with a_site(slots=4, settings=settings) as site, site.running():
+        await anyio.sleep(1)
+        assert (demand(site).buffer, demand(site).wanted_workers) == (0, 0)
+        for room in ("r1", "r2", "r3"):
+            site.person(room)
+            await site.ask(room)
+            await site.served(room)
+        assert (demand(site).active, demand(site).buffer, demand(site).wanted_workers) == (3, 2, 2)
+
+
 async def test_who_was_called_for_and_who_is_there_count_once_each() -> None:
     """The figure must not dip while an agent is on its way, nor jump when it is there."""
     async with a_site(slots=4, settings=TO_ZERO) as site, site.running():
