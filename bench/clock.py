@@ -27,24 +27,35 @@ class Start:
 class Clock(asyncio.DatagramProtocol):
     def __init__(self) -> None:
         self._starts: dict[str, Start] = {}
-        self._told: dict[str, asyncio.Event] = {}
+        self._entered: dict[str, asyncio.Event] = {}
+        self._left: dict[str, asyncio.Event] = {}
 
     def datagram_received(self, data: bytes, addr: object) -> None:
         told = json.loads(data)
-        self._starts.setdefault(told["room"], Start(told["assigned"], told["entered"]))
-        self._event(told["room"]).set()
+        room = told["room"]
+        if told["what"] == "entered":
+            self._starts.setdefault(room, Start(told["assigned"], told["at"]))
+            self._entered.setdefault(room, asyncio.Event()).set()
+        else:
+            self._left.setdefault(room, asyncio.Event()).set()
 
     async def start(self, room: str, *, timeout: float) -> Start | None:
         """The first start of an agent in the room; None when there is none within `timeout` seconds."""
-        try:
-            async with asyncio.timeout(timeout):
-                await self._event(room).wait()
-        except TimeoutError:
-            return None
-        return self._starts[room]
+        told = await _within(timeout, self._entered.setdefault(room, asyncio.Event()))
+        return self._starts[room] if told else None
 
-    def _event(self, room: str) -> asyncio.Event:
-        return self._told.setdefault(room, asyncio.Event())
+    async def left(self, room: str, *, timeout: float) -> bool:
+        """Whether the agent was there and has left within `timeout` seconds."""
+        return await _within(timeout, self._left.setdefault(room, asyncio.Event()))
+
+
+async def _within(timeout: float, event: asyncio.Event) -> bool:
+    try:
+        async with asyncio.timeout(timeout):
+            await event.wait()
+    except TimeoutError:
+        return False
+    return True
 
 
 @asynccontextmanager

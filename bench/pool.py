@@ -14,13 +14,13 @@ from collections.abc import Sequence
 from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass, field
 
-import httpx
+import aiohttp
 import psutil
 from livekit import api
 
 from bench import clock
 from bench.clock import Clock
-from bench.events import PATH, participant_joined
+from bench.events import KEY, PATH, SECRET, participant_joined
 from bench.figures import percentile
 from bench.report import Row
 from bench.sides import Ours, Side, ours, settle, stock
@@ -57,7 +57,9 @@ class Tally:
 async def run(n: int = N) -> tuple[Sequence[Row], Sequence[str]]:
     async with AsyncExitStack() as stack:
         watch = await stack.enter_async_context(clock.running())
-        our_side = await stack.enter_async_context(ours(slots=SLOTS, module=MODULE, warm=WARM))
+        our_side = await stack.enter_async_context(
+            ours(slots=SLOTS, module=MODULE, warm=WARM, env={"LIVEKIT_KEYS": f"{KEY}: {SECRET}"})
+        )
         sides: list[Side] = [our_side, await stack.enter_async_context(stock(module=MODULE))]
         await asyncio.gather(*(side.warm(WARM) for side in sides))
         tallies = {side.name: Tally() for side in sides}
@@ -75,7 +77,7 @@ async def run(n: int = N) -> tuple[Sequence[Row], Sequence[str]]:
     return rows, [
         f"warm_start: from LiveKit's assignment to the entrypoint, one job after the other, {WARM} warm",
         f"burst: {BURST} calls at once on {WARM} warm, until the last entrypoint; medians",
-        f"jobs_per_s: {AT_ONCE} under way at any time, each until its process ends; lost after {TIMEOUT:g} s",
+        f"jobs_per_s: {AT_ONCE} under way at any time, each until its agent has left its room; lost after {TIMEOUT:g} s",
         f"idle: both sides at the same time, {IDLE_FOR:g} s, of one core; ours with its gateway and keeper",
         f"ours_webhooks: {WEBHOOKS_A_SECOND} webhooks a second with {JOBS_A_SECOND} jobs a second",
     ]
@@ -103,7 +105,7 @@ async def _one(side: Side, watch: Clock, tally: Tally) -> None:
         room = await _room(livekit)
         await side.call(room)
         start = await watch.start(room, timeout=TIMEOUT)
-        if start is None:
+        if start is None or not await watch.left(room, timeout=TIMEOUT):
             tally.lost += 1
         else:
             tally.starts.append(start.entered - start.assigned)
@@ -119,6 +121,7 @@ async def _burst(side: Side, watch: Clock, tally: Tally) -> None:
         starts = await asyncio.gather(*(watch.start(room, timeout=TIMEOUT) for room in rooms))
         tally.lost += starts.count(None)
         tally.bursts.append(max(s.entered for s in starts if s is not None) - began)
+        await asyncio.gather(*(watch.left(room, timeout=TIMEOUT) for room in rooms))
         await _end(side, livekit, *rooms)
 
 
@@ -134,7 +137,8 @@ async def _many(side: Side, watch: Clock, tally: Tally, n: int) -> None:
             for _ in turns:
                 room = await _room(livekit)
                 await side.call(room)
-                served += await watch.start(room, timeout=TIMEOUT) is not None
+                left = await watch.left(room, timeout=TIMEOUT)
+                served += left  # not in one with the await: hands work side by side
                 await livekit.room.delete_room(api.DeleteRoomRequest(room=room))
 
     await asyncio.gather(*(hand() for _ in range(AT_ONCE)))
@@ -149,8 +153,7 @@ async def _webhooks(side: Ours, watch: Clock) -> Row:
     events = [participant_joined(f"nobody-wants-{number}") for number in range(count)]
     took: list[float] = []
     lost = 0
-    limits = httpx.Limits(max_connections=16)
-    async with httpx.AsyncClient(base_url=side.url, limits=limits, timeout=10) as client:
+    async with aiohttp.ClientSession(side.url, timeout=aiohttp.ClientTimeout(TIMEOUT)) as client:
         began = time.monotonic()
 
         async def send(number: int) -> None:
@@ -158,16 +161,17 @@ async def _webhooks(side: Ours, watch: Clock) -> Row:
             await asyncio.sleep(began + number / WEBHOOKS_A_SECOND - time.monotonic())
             authorization, body = events[number]
             sent = time.monotonic()
-            answer = await client.post(PATH, content=body, headers={"authorization": authorization})
-            took.append(time.monotonic() - sent)
-            lost += answer.status_code != 200
+            async with client.post(PATH, data=body, headers={"authorization": authorization}) as answer:
+                took.append(time.monotonic() - sent)
+                lost += answer.status != 200
 
         async def job(number: int) -> None:
             nonlocal lost
             await asyncio.sleep(began + number / JOBS_A_SECOND - time.monotonic())
             room = f"pool-webhooks-{next(_rooms)}"
             await side.call(room)
-            lost += await watch.start(room, timeout=TIMEOUT) is None
+            started = await watch.start(room, timeout=TIMEOUT)
+            lost += started is None
 
         jobs = int(JOBS_A_SECOND * WEBHOOKS_FOR)
         await asyncio.gather(*map(send, range(count)), *map(job, range(jobs)))

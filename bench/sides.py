@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from typing import Any, Protocol
 
 import psutil
@@ -112,12 +112,17 @@ class Stock:
 
 @contextlib.asynccontextmanager
 async def ours(
-    *, slots: int, lane: Lane = "dispatch", module: str = AGENT_MODULE, warm: int = 0
+    *,
+    slots: int,
+    lane: Lane = "dispatch",
+    module: str = AGENT_MODULE,
+    warm: int = 0,
+    env: Mapping[str, str] | None = None,
 ) -> AsyncIterator[Ours]:
     """Called `ours`, and by its lane where that is the direct one. `warm` 0: as many as slots."""
     site = Site()
     name = "ours" if lane == "dispatch" else lane
-    env = {"ROOMKEEPER_LAUNCH": lane, "ROOMKEEPER_WARM": str(warm or "all")}
+    env = {"ROOMKEEPER_LAUNCH": lane, "ROOMKEEPER_WARM": str(warm or "all"), **(env or {})}
     with site.livekit:
         async with (
             site.observer() as observer,

@@ -1,4 +1,5 @@
-"""An agent that tells a clock when it was assigned and when it began, joins its room, and ends its job.
+"""An agent that tells a clock when it was assigned, when it began and when it left; it joins, and ends its
+job.
 
 The clock is a datagram socket at the path in `BENCH_CLOCK`. As a stock worker it is tuned by hand: four
 processes warm, and never full.
@@ -20,12 +21,20 @@ server = AgentServer(port=0, num_idle_processes=WARM, load_threshold=1.0, load_f
 
 @server.rtc_session()
 async def entrypoint(ctx: JobContext) -> None:
-    now = time.time()
-    told = {"room": ctx.job.room.name, "assigned": ctx._info.assigned_at, "entered": now}
-    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as clock:
-        clock.sendto(json.dumps(told).encode(), os.environ["BENCH_CLOCK"])
+    tell(ctx, "entered", assigned=ctx._info.assigned_at)
+
+    async def left() -> None:
+        tell(ctx, "left")
+
+    ctx.add_shutdown_callback(left)
     await ctx.connect()
     ctx.shutdown("done")
+
+
+def tell(ctx: JobContext, what: str, **more: float) -> None:
+    told = {"room": ctx.job.room.name, "what": what, "at": time.time(), **more}
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as clock:
+        clock.sendto(json.dumps(told).encode(), os.environ["BENCH_CLOCK"])
 
 
 if __name__ == "__main__":
