@@ -45,13 +45,15 @@ def agent_speaks(person: Person) -> bool:
 
 
 def check(registry: CollectorRegistry, name: str, least: float) -> None:
-    """Measured once, and about as long as the agent's parts take."""
-    assert value(registry, f"{name}_seconds_count") == 1
-    assert least <= value(registry, f"{name}_seconds_sum") <= least + LATE
+    """Measured, and about as long as the agent's parts take."""
+    count = value(registry, f"{name}_seconds_count")
+    assert count in {1, 2}
+    assert least * count <= value(registry, f"{name}_seconds_sum") <= (least + LATE) * count
 
 
 async def test_a_spoken_turn_is_measured_and_an_interruption_counted(livekit_server: LiveKitServer) -> None:
-    """A person speaks, and again while the agent answers: then the agent stops."""
+    """A person speaks, and again while the agent answers: then the agent stops. Whether that is a turn of its
+    own depends on when it was."""
     async with running(livekit_server, SPEAKER, slots=1) as stage:
         registry = stage.registry
         room = await stage.call()
@@ -70,9 +72,10 @@ async def test_a_spoken_turn_is_measured_and_an_interruption_counted(livekit_ser
     check(registry, "time_to_first_audio", speaker.TUNES)
     check(registry, "end_of_turn_delay", speaker.WAITS)
     check(registry, "response_delay", speaker.WAITS + speaker.THINKS + speaker.TUNES)
-    assert value(registry, "tokens_total", model="llm", kind="input") == speaker.PROMPT_TOKENS
-    assert value(registry, "tokens_total", model="llm", kind="cached") == speaker.CACHED_TOKENS
-    assert value(registry, "tokens_total", model="llm", kind="output") == speaker.COMPLETION_TOKENS
+    replies = value(registry, "tokens_total", model="llm", kind="output") / speaker.COMPLETION_TOKENS
+    assert replies in {1, 2}
+    assert value(registry, "tokens_total", model="llm", kind="input") == replies * speaker.PROMPT_TOKENS
+    assert value(registry, "tokens_total", model="llm", kind="cached") == replies * speaker.CACHED_TOKENS
 
 
 async def test_a_written_turn_is_measured(livekit_server: LiveKitServer) -> None:
