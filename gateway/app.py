@@ -89,6 +89,7 @@ async def live(settings: Settings, front: Front, signals: Signals, *, own_liveki
         ):
             gc.collect()
             gc.freeze()  # what the imports left stays: it need not be looked through again and again
+            gc.enable()
             parts = _parts(settings, keeper, sessions, pool, livekit, rates, metrics, signals)
             front.open(build(replace(parts, traces=traces)))
             for door in settings.open_doors:

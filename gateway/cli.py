@@ -4,6 +4,7 @@ everything heavy is imported where it is used.
 
 from __future__ import annotations
 
+import gc
 import os
 import warnings
 from collections.abc import Iterator
@@ -226,6 +227,17 @@ def _know_the_dev_secret(livekit: LiveKitSettings) -> None:
 
 
 def _run(settings: Settings, *, own_livekit: bool = False) -> None:
+    gc.disable()  # while all is imported: `gateway.app` looks through it once
+    if settings.role != "gateway" and not own_livekit:
+        from pool import early
+
+        livekit = settings.livekit
+        early.begin(
+            settings.pool.target,
+            url=livekit.url,
+            api_key=livekit.api_key,
+            api_secret=livekit.api_secret,
+        )
     from gateway import logs
     from gateway.listening import allow_many_connections, listen
     from gateway.process import run

@@ -7,6 +7,7 @@ and ends the process when the worker is gone (fact 13). It changes nothing that 
 from __future__ import annotations
 
 import asyncio
+import gc
 import os
 import signal
 import socket
@@ -80,6 +81,7 @@ def prepare(setup: Callable[[JobProcess], Any] | None, reports: str, output: str
     """In place of the user's `setup_fnc`: tie this process to the worker, get ready for a room, then do the
     user's setup. `reports`, `output`: where the worker listens."""
     global _link
+    gc.enable()
     die_with_parent()
     redirect(output)
     _link = Link(reports)

@@ -20,7 +20,7 @@ from collections.abc import Awaitable, Callable
 from multiprocessing.connection import wait
 from typing import Any
 
-from livekit.agents import AgentServer, JobContext, JobRequest, WorkerPermissions
+from livekit.agents import AgentServer, JobContext, JobRequest, Plugin, WorkerPermissions
 from livekit.agents.ipc import supervised_proc
 from livekit.agents.ipc.job_proc_executor import ProcJobExecutor
 from livekit.agents.ipc.proc_pool import ProcPool
@@ -90,6 +90,11 @@ def take_memory_limits(server: AgentServer) -> tuple[float, float]:
     limits = server._job_memory_warn_mb, server._job_memory_limit_mb
     server._job_memory_warn_mb = server._job_memory_limit_mb = 0
     return limits
+
+
+def preloads(server: AgentServer) -> list[str]:
+    """What `run()` has the forkserver import, upstream's own modules left out: the agent's plugins first."""
+    return [*(plugin.package for plugin in Plugin.registered_plugins), *server._preload_modules]
 
 
 def preload(server: AgentServer, module: str) -> None:

@@ -6,7 +6,6 @@ Plugins must be imported on the main thread (fact 66): call `load` there.
 from __future__ import annotations
 
 import importlib
-import os
 import sys
 from pathlib import Path
 from types import ModuleType
@@ -14,7 +13,7 @@ from weakref import WeakSet
 
 from livekit.agents import AgentServer, WorkerOptions
 
-from pool import compat
+from pool import compat, environment
 from pool.errors import LoadError
 
 _nameless: WeakSet[AgentServer] = WeakSet()
@@ -30,7 +29,7 @@ def load(target: str, *, default_agent_name: str = "") -> AgentServer:
     place, _, attribute = target.partition(":")
     if not place:
         raise LoadError(f"{target!r} names no module: write module:server or path/to/agent.py:server")
-    prepare_environment()
+    environment.prepare()
     module = _import_file(Path(place)) if place.endswith(".py") else _import_module(place, Path.cwd())
     server = _server(module, attribute, target)
     if compat.entrypoint(server) is None:
@@ -44,13 +43,6 @@ def load(target: str, *, default_agent_name: str = "") -> AgentServer:
 def is_nameless(server: AgentServer) -> bool:
     """Whether nobody named it. Such a worker would join every room, were it run by livekit-agents itself."""
     return server in _nameless
-
-
-def prepare_environment() -> None:
-    """Set what livekit-agents and onnxruntime read while they are imported or forked."""
-    os.environ["ORT_DISABLE_TELEMETRY"] = "1"  # fact 36
-    os.environ.setdefault("LIVEKIT_AGENTS_PRELOAD_LOCAL_INFERENCE", "0")  # fact 39: 60 MB a process
-    os.environ.pop("PROMETHEUS_MULTIPROC_DIR", None)  # fact 60
 
 
 def _import_file(path: Path) -> ModuleType:

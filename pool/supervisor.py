@@ -15,7 +15,7 @@ from typing import Any
 import structlog
 from livekit.agents import AgentServer, JobExecutorType, JobRequest
 
-from pool import child, compat, loading
+from pool import child, compat, early, loading
 from pool.acceptance import Acceptance
 from pool.capacity import Slots
 from pool.direct import DirectLane
@@ -150,8 +150,11 @@ class Pool:
     async def run(self) -> None:
         """Serve until closed or cancelled."""
         self.load()
+        assert self._server is not None
         assert self._reports is not None
         assert self._output is not None
+        if not early.guessed_right(compat.preloads(self._server)):
+            compat.end_forkserver()  # if one was started, it imports too little, or too early
         compat.read_exit_codes_once()
         compat.keep_ctrl_c()
         await self._reports.start()
@@ -232,8 +235,8 @@ class Pool:
         self._memory_limits = [
             o if given is None else given for o, given in zip(own, self._memory, strict=True)
         ]
-        compat.preload(server, "pool.child")
-        compat.preload(server, "pool.forkserver")
+        for module in early.OURS:
+            compat.preload(server, module)
         compat.on_connection_lost(server, self._slots.connection_lost)
         server.on("worker_registered", self._on_registered)
         server.update_options(

@@ -1,0 +1,9 @@
+"""The first thing that the forkserver imports: what is imported after it is looked through for garbage once,
+by livekit-agents' own last module, and not some hundred times.
+"""
+
+from __future__ import annotations
+
+import gc
+
+gc.disable()  # job processes enable it again: `pool.child.prepare`
