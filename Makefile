@@ -101,7 +101,7 @@ fuzz: $(INSTALLED) ## make fuzz TARGET=webhook | token | door [SECONDS=600]: wha
 live-full: $(INSTALLED) ## The live tier with every try that the promises name (long)
 	@ROOMKEEPER_LIVE=full $(BIN)/python -m tests.tiers live
 
-bench: $(INSTALLED) ## make bench NAME=webhook | time_to_agent | burst | recovery | memory | pool | cold | scale | day | simulate_fleet | answers | post | session | slow | hostile
+bench: $(INSTALLED) ## make bench NAME=webhook | time_to_agent | burst | recovery | memory | prefork | pool | cold | scale | day | simulate_fleet | answers | post | session | slow | hostile
 	@$(BIN)/python -m bench $(NAME)
 
 plot: $(INSTALLED) ## docs/scale.svg and docs/day.svg, from what `make bench NAME=scale` and `NAME=day` wrote
