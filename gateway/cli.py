@@ -228,19 +228,8 @@ def _know_the_dev_secret(livekit: LiveKitSettings) -> None:
 
 def _run(settings: Settings, *, own_livekit: bool = False) -> None:
     gc.disable()  # while all is imported: `gateway.app` looks through it once
-    if settings.role != "gateway" and not own_livekit:
-        from pool import early
-
-        livekit = settings.livekit
-        early.begin(
-            settings.pool.target,
-            url=livekit.url,
-            api_key=livekit.api_key,
-            api_secret=livekit.api_secret,
-        )
     from gateway import logs
     from gateway.listening import allow_many_connections, listen
-    from gateway.process import run
 
     _know_the_dev_secret(settings.livekit)
     logs.configure(level=settings.log_level, json=settings.log_json)
@@ -261,5 +250,23 @@ def _run(settings: Settings, *, own_livekit: bool = False) -> None:
                 )
             )
             settings = replace(settings, livekit=replace(settings.livekit, url=url))
+        if settings.role != "gateway":
+            _start_the_forkserver(settings)
+        from gateway.process import run
+
         code = run(settings, socket, own_livekit=own_livekit)
     raise typer.Exit(code)
+
+
+def _start_the_forkserver(settings: Settings) -> None:
+    """Before all else that is heavy: it imports side by side with this process. After the limit of open files
+    was raised, which it and its children have, too."""
+    from pool import early
+
+    livekit = settings.livekit
+    early.begin(
+        settings.pool.target,
+        url=livekit.url,
+        api_key=livekit.api_key,
+        api_secret=livekit.api_secret,
+    )

@@ -29,7 +29,11 @@ _SCALING = {
         "Workers that the agent needs, those that drain left out: (active + waiting + buffer) / slots per"
         " worker, rounded up. Told by the leader only, as are its parts.",
     ),
-    "roomkeeper_agents_active": ("active", "Slots taken in workers that do not drain."),
+    "roomkeeper_agents_active": (
+        "active",
+        "Slots with a job in workers that do not drain; while others take jobs, all slots of a worker"
+        " whose jobs never join.",
+    ),
     "roomkeeper_agents_waiting": ("waiting", "Rooms that wait for the agent, or have just called for it."),
     "roomkeeper_buffer_slots": ("buffer", "Slots to be free for whoever asks next (ROOMKEEPER_BUFFER)."),
     "roomkeeper_slots_per_worker": ("slots_per_worker", "Slots of the smallest worker that does not drain."),

@@ -28,7 +28,7 @@ from gateway.variables import (
     rate,
     secret,
     several,
-    slots_or_share,
+    slots_or_percent,
     source,
     switch,
     url,
@@ -226,8 +226,8 @@ class KeeperSettings:
     buffer: int = 1
     """`ROOMKEEPER_BUFFER`: free slots that `roomkeeper_wanted_workers` counts in for whoever asks next; with
     0 it goes down to no worker at all."""
-    buffer_share: float = 0.0
-    """`ROOMKEEPER_BUFFER=10%`: the same in step with the load, as a share of the agents that run."""
+    buffer_percent: int = 0
+    """`ROOMKEEPER_BUFFER=10%`: the same in step with the load, in percent of the agents that run."""
     slots_per_worker: int = 1
     """`ROOMKEEPER_SLOTS`: what a worker is taken to have while none runs."""
 
@@ -373,7 +373,7 @@ def read(env: Mapping[str, str], *, dev: bool, **overrides: object) -> Settings:
     get = reader.get
     role: Role = get("ROOMKEEPER_ROLE", _ROLE, "all")
     slots = get("ROOMKEEPER_SLOTS", whole(1, 1000), PoolSettings.slots)
-    buffer, buffer_share = get("ROOMKEEPER_BUFFER", slots_or_share, (KeeperSettings.buffer, 0.0))
+    buffer, buffer_percent = get("ROOMKEEPER_BUFFER", slots_or_percent, (KeeperSettings.buffer, 0))
     settings = Settings(
         dev=dev,
         role=role,
@@ -430,7 +430,7 @@ def read(env: Mapping[str, str], *, dev: bool, **overrides: object) -> Settings:
             may_lead=role != "worker",
             our_agents=get("ROOMKEEPER_WORKER_AGENTS", several(name), ()),
             buffer=buffer,
-            buffer_share=buffer_share,
+            buffer_percent=buffer_percent,
             slots_per_worker=slots,
         ),
         pool=PoolSettings(
@@ -458,11 +458,12 @@ def read(env: Mapping[str, str], *, dev: bool, **overrides: object) -> Settings:
 
 def _trace(reader: Reader) -> TraceSettings:
     get = reader.get
-    exporter = get("OTEL_TRACES_EXPORTER", one_of("otlp", "none"), "otlp")
-    if get("OTEL_SDK_DISABLED", lambda text: text.lower() == "true", False) or exporter == "none":
+    if get("OTEL_SDK_DISABLED", lambda text: text.lower() == "true", False):
         return TraceSettings()
     base = get("OTEL_EXPORTER_OTLP_ENDPOINT", http_url, "")
     endpoint = get("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", http_url, f"{base}/v1/traces" if base else "")
+    if endpoint and get("OTEL_TRACES_EXPORTER", one_of("otlp", "none"), "otlp") == "none":
+        return TraceSettings()
     if endpoint:
         protocols = "OTEL_EXPORTER_OTLP_TRACES_PROTOCOL OTEL_EXPORTER_OTLP_PROTOCOL"
         get(protocols, one_of("http/protobuf"), "http/protobuf")

@@ -158,12 +158,12 @@ def whole(low: int, high: int) -> Callable[[str], int]:
     return parse
 
 
-def slots_or_share(text: str) -> tuple[int, float]:
-    """So many slots; or, in percent, a share of those that are taken."""
+def slots_or_percent(text: str) -> tuple[int, int]:
+    """So many slots; or percent of those that are taken."""
     try:
         if text.endswith("%"):
-            return 0, whole(0, 1000)(text[:-1]) / 100
-        return whole(0, 100_000)(text), 0.0
+            return 0, whole(0, 1000)(text[:-1])
+        return whole(0, 100_000)(text), 0
     except ValueError:
         what = "must be a number of slots, or percent of the agents that run: 4, or 10%"
         raise ValueError(f"{what}, not {text!r}") from None

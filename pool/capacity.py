@@ -6,6 +6,7 @@ Slots are counted, CPU is not: any other load on the machine would drop dispatch
 from __future__ import annotations
 
 import asyncio
+from collections import deque
 from collections.abc import Callable
 
 import structlog
@@ -64,7 +65,8 @@ class Slots:
         self._draining = False
         self._paused = False
         self._setup_failures = 0
-        self._quick = False
+        self._started_in: deque[float] = deque(maxlen=4)
+        """Seconds that the last processes took to get warm."""
         self._told_open = False
         """livekit-server was told that there is a free slot."""
         self._held = False
@@ -90,6 +92,7 @@ class Slots:
         self.changed()
 
     def connection_lost(self) -> None:
+        self._told_open = False
         self.registered("")
 
     def drain(self) -> None:
@@ -115,18 +118,18 @@ class Slots:
     def process_ready(self, took: float) -> None:
         """A process is warm, so many seconds after it was made."""
         self._setup_failures = 0
-        self._quick = took < QUICK
+        self._started_in.append(took)
         if self._pool is not None:
             compat.register_now(self._pool)
         self.changed()
 
     def process_failed(self) -> None:
         """A process ended before it was ready. Hold the next ones back, longer each time."""
-        self._setup_failures += 1
-        self._quick = False
-        delay = min(0.1 * 2**self._setup_failures, SETUP_BACKOFF_MAX)
-        log.error("job_process_setup_failed", failures=self._setup_failures, next_try_in_s=delay)
+        self._started_in.clear()
         if not self._held:
+            self._setup_failures += 1
+            delay = min(0.1 * 2 ** min(self._setup_failures, 10), SETUP_BACKOFF_MAX)
+            log.error("job_process_setup_failed", failures=self._setup_failures, next_try_in_s=delay)
             self._held = True
             asyncio.get_running_loop().call_later(delay, self._release)
         self.changed()
@@ -147,11 +150,12 @@ class Slots:
             running=jobs.running,
             starting=jobs.pending + unseen,
             warm=compat.warm(pool),
-            quick=self._quick and self._told_open,
+            quick=self._told_open and 0.0 < max(self._started_in, default=0.0) < QUICK,
             node_id=self._node_id,
             draining=self._draining,
             paused=self._paused,
             lost=self._trust.lost(jobs.arriving),
+            on_trial=self._trust.on_trial,
         )
 
     def load(self) -> float:
@@ -179,6 +183,7 @@ class Slots:
             self._push.clear()
             if self._server is not None and self._told.registered:
                 load = self.load()
+                self._told_open = False
                 try:
                     await compat.push_status(self._server, load)
                     self._told_open = load < compat.LOAD_THRESHOLD

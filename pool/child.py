@@ -7,10 +7,13 @@ and ends the process when the worker is gone (fact 13). It changes nothing that 
 from __future__ import annotations
 
 import asyncio
+import fcntl
 import gc
 import os
 import signal
 import socket
+import sys
+import termios
 import threading
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
@@ -29,6 +32,9 @@ from pool.output import redirect
 from pool.ports import JobEventKind
 from pool.reports import Answer, Report
 from pool.watch import Watch
+
+MOST_UNTAKEN = 16_384
+"""Bytes: far below what a socket takes before it blocks."""
 
 _link: Link | None = None
 """This process's connection to its worker: made once, at the setup."""
@@ -49,10 +55,16 @@ class Link:
         self._socket.sendall(msgspec.json.encode(report) + b"\n")
 
     def offer(self, report: Report) -> None:
-        """Send it, or lose it where the worker's buffer is full: never blocks. Linux takes all of so short a
-        line, or nothing."""
+        """Send it, or lose it while the worker takes nothing: never blocks, and leaves room for `send`. Linux
+        takes all of so short a line, or nothing."""
+        if self._untaken() > MOST_UNTAKEN:
+            return
         with suppress(BlockingIOError):
             self._socket.send(msgspec.json.encode(report) + b"\n", socket.MSG_DONTWAIT)
+
+    def _untaken(self) -> int:
+        """Bytes that the worker has not read yet, with what the system counts beside them."""
+        return int.from_bytes(fcntl.ioctl(self._socket, termios.TIOCOUTQ, bytes(4)), sys.byteorder)
 
     def expect_answer(self) -> asyncio.Future[bool]:
         """Call before the report that asks for the answer is sent."""
@@ -72,7 +84,8 @@ class Link:
             for line in self._socket.makefile("rb"):
                 answer = msgspec.json.decode(line, type=Answer)
                 if self._answer is not None:
-                    self._answer.get_loop().call_soon_threadsafe(self._heard, answer)
+                    with suppress(RuntimeError):  # the job's loop is closed: it is about to end
+                        self._answer.get_loop().call_soon_threadsafe(self._heard, answer)
         finally:
             os.kill(os.getpid(), signal.SIGKILL)
 

@@ -40,9 +40,16 @@ def begin(target: str, *, url: str, api_key: str, api_secret: str) -> None:
     _begun = frozenset(modules), dict(os.environ)
 
 
-def guessed_right(modules: Collection[str]) -> bool:
-    """Whether one was started that imports at least these, in the environment as it is now."""
-    return _begun is not None and _begun[0].issuperset(modules) and _begun[1] == dict(os.environ)
+def mistake(modules: Collection[str]) -> str:
+    """Why the one that was started will not do for an agent that wants these modules; "" when it will."""
+    if _begun is None:
+        return "none was started"
+    imported, then = _begun
+    if missing := [module for module in modules if module not in imported]:
+        return f"the agent's own file did not say that it imports {', '.join(missing)}"
+    now = dict(os.environ)
+    changed = sorted(name for name in then.keys() | now.keys() if then.get(name) != now.get(name))
+    return f"the agent's module has set {', '.join(changed)}" if changed else ""
 
 
 def plugins_of(target: str) -> list[str]:
@@ -63,9 +70,9 @@ def _file_of(module: str) -> Path | None:
     if spec is None or not inner:
         return Path(spec.origin) if spec is not None and spec.origin else None
     for folder in spec.submodule_search_locations or ():
-        path = Path(folder, *inner).with_suffix(".py")
-        if path.is_file():
-            return path
+        for path in (Path(folder, *inner).with_suffix(".py"), Path(folder, *inner, "__init__.py")):
+            if path.is_file():
+                return path
     return None
 
 

@@ -25,6 +25,8 @@ from pool.trust import Trust
 
 log = structlog.get_logger(__name__)
 
+NO_WAY = "ConnectError"
+"""livekit-rtc's exception for a room that could not be connected to."""
 CONFIRM_TIMEOUT = 5.0
 """Seconds for the gate to confirm a claim; after that the job does not enter: unknown lets nobody in."""
 STOOD_STILL = 1.0
@@ -46,11 +48,14 @@ class Job:
     ended: bool = False
     """Somebody asked for its end."""
     killed: bool = False
-    launched_at: float = 0.0
-    """On the event loop's clock."""
     entered: bool = False
     connected: bool = False
-    raised: bool = False
+    raised: str = ""
+    """The type of the exception that its entrypoint raised."""
+    unwanted: bool = False
+    """It was not let in after it had been launched."""
+    overdue: bool = False
+    """It was killed since it did not get into its room in time."""
     asked: bool = False
     """It was asked whether it still answers, and has not answered yet."""
     left: bool = False
@@ -175,7 +180,6 @@ class Jobs:
         with contextlib.suppress(psutil.NoSuchProcess):
             job.process = psutil.Process(pid)
         started = job.process.create_time() if job.process else 0.0
-        job.launched_at = asyncio.get_running_loop().time()
         log.info("job_launched", job=job.id, room=info.job.room.name, pid=pid)
         self._changed()
         self._tell(JobEvent(job_id=job.id, kind=JobEventKind.LAUNCHED, pid=pid, pid_started=started))
@@ -209,18 +213,19 @@ class Jobs:
             timer.cancel()
         pid = job.executor.pid or 0 if job.executor else 0
         log.info("job_exited", job=job.id, pid=pid, exit_code=job.exit_code)
-        if self._failed_to_join(job):
-            self._trust.failed()
         self._settle()
         self._tell(JobEvent(job_id=job.id, kind=JobEventKind.EXITED, detail=str(job.exit_code), pid=pid))
+        if self._failed_to_join(job):
+            self._trust.failed()
 
     def _failed_to_join(self, job: Job) -> bool:
-        """Whether that speaks against this worker. An entrypoint that raises would do so on any other, and
-        one that returns has had its will."""
-        if job.connected or job.raised:
+        """Whether that speaks against this worker. An entrypoint that raises would do so on any other, but
+        for want of a way to LiveKit; one that returns has had its will."""
+        if job.connected or job.unwanted:
             return False
-        had_its_time = asyncio.get_running_loop().time() - job.launched_at >= self._enter_timeout
-        return had_its_time or (job.exit_code != 0 and not job.ended)
+        if job.raised:
+            return job.raised == NO_WAY
+        return job.overdue or (job.exit_code != 0 and not job.ended)
 
     # -- reports -------------------------------------------------------------------------------------------
 
@@ -240,7 +245,8 @@ class Jobs:
         if report.kind is JobEventKind.CONNECTED and not job.connected:
             job.connected = True
             self._trust.joined()
-        job.raised = job.raised or report.kind is JobEventKind.RAISED
+        if report.kind is JobEventKind.RAISED:
+            job.raised = report.detail or "exception"
         if report.kind is JobEventKind.LEFT and not job.left:
             job.left = True
             self._later(job, self._finish_timeout, self._check_finished)
@@ -263,6 +269,7 @@ class Jobs:
         answered = confirming.done() and not confirming.cancelled() and confirming.exception() is None
         confirmed = answered and confirming.result() and not job.ended
         if not confirmed:
+            job.unwanted = True
             log.warning("job_not_confirmed", job=job.id)
             self._tell(JobEvent(job_id=job.id, kind=JobEventKind.UNCONFIRMED))
         wire.answer(Answer(confirmed=confirmed))
@@ -296,6 +303,7 @@ class Jobs:
         job = self._find(job_id)
         if job is None:
             return
+        job.overdue = job.overdue or (kill and not job.ended)  # a stop asks first
         job.killed = job.killed or kill
         if job.executor is None:
             job.ended = True  # carried out by `launched`, or refused before that (fact 53)
@@ -304,7 +312,9 @@ class Jobs:
             self._carry_out(job)
 
     def kill_process(self, pid: int, why: str) -> None:
-        """SIGKILL one process of the pool, with a job or without."""
+        """SIGKILL one process of the pool, with a job or without. Nothing for one that has ended."""
+        if pid not in self._executors:
+            return
         log.warning("job_process_killed", pid=pid, why=why, **self.whose(pid))
         with contextlib.suppress(psutil.NoSuchProcess):
             psutil.Process(pid).kill()
@@ -324,6 +334,7 @@ class Jobs:
 
     def _check_entered(self, job: Job) -> None:
         if not job.entered:
+            job.overdue = True
             self._kill(job, "never entered")  # a frozen or dead process (facts 63, 74)
 
     def _check_left(self, job: Job) -> None:

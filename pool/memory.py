@@ -39,7 +39,7 @@ def pss(pid: int) -> int | None:
         memory = psutil.Process(pid).memory_full_info()
     except psutil.Error:
         return None
-    return int(getattr(memory, "pss", 0) or memory.uss)
+    return int(getattr(memory, "pss", 0) or getattr(memory, "uss", 0) or memory.rss)
 
 
 class Scales:
@@ -50,11 +50,15 @@ class Scales:
         self._metrics = metrics
         self._limits = limits
         self._warned: set[int] = set()
+        self._ended: set[int] = set()
 
     async def run(self) -> None:
         """Weigh them now and again, until cancelled."""
         while True:
-            await self.weigh()
+            try:
+                await self.weigh()
+            except Exception:  # this task's root: the next look may do better
+                log.exception("processes_not_weighed")
             await anyio.sleep(LOOK_EVERY)
 
     async def weigh(self) -> None:
@@ -69,9 +73,11 @@ class Scales:
 
     def _judge(self, weights: Mapping[int, int]) -> None:
         self._warned &= weights.keys()
+        self._ended &= weights.keys()
         for pid, weight in weights.items():
             if self._limits.end and weight > self._limits.end:
-                self._metrics.memory_exceeded.inc()
+                self._metrics.memory_exceeded.inc(pid not in self._ended)
+                self._ended.add(pid)
                 self._jobs.kill_process(pid, f"it has {_mb(weight)} of memory, above ROOMKEEPER_MEMORY_LIMIT")
             elif self._limits.warn and weight > self._limits.warn and pid not in self._warned:
                 self._warned.add(pid)

@@ -52,7 +52,8 @@ class PoolMetrics:
         )
         self.died = Counter(
             "roomkeeper_job_processes_died_total",
-            "Job processes that ended by a signal or with an error, by when: warm (they had no job), job.",
+            "Job processes that ended by a signal or with an error, those that we killed included, by when:"
+            " warm (they had no job), job.",
             ["when"],
             registry=registry,
         )
@@ -68,7 +69,8 @@ class PoolMetrics:
         )
         self.corpse = Gauge(
             "roomkeeper_corpse",
-            "1 while this worker takes no job because those that it took never got into their rooms.",
+            "1 while jobs of this worker did not get into their rooms: it takes none for a while, then one"
+            " at a time, until one joins.",
             registry=registry,
         )
 

@@ -13,6 +13,9 @@ from typing import Literal, Protocol
 
 WarmPolicy = Literal["all", "rate"] | int
 """Processes that are kept warm: one for each free slot; as many as were needed lately; so many."""
+SOON_WARM = 4
+"""Jobs that may be taken beyond the warm processes, where those start quickly: livekit-agents starts four at
+once at most."""
 AGENT_NAME = "lk.agent_name"
 """The attribute that livekit-server sets on agent participants (fact 21)."""
 
@@ -141,6 +144,8 @@ class Capacity:
     """Nobody could answer for what is offered (`Workers.pause`)."""
     lost: bool = False
     """Jobs that it took did not get into their rooms: it takes none for a while."""
+    on_trial: bool = False
+    """So it was until just now: it takes one at a time, until one joins."""
 
     @property
     def taken(self) -> float:
@@ -162,8 +167,8 @@ class Capacity:
         none."""
         if not self.registered or not self.takes_jobs:
             return 0
-        ready = self.slots - self.running if self.quick else min(self.slots - self.running, self.warm)
-        return max(0, ready - self.starting)
+        ready = min(self.slots - self.running, self.warm + (SOON_WARM if self.quick else 0)) - self.starting
+        return max(0, min(ready, 1) if self.on_trial else ready)
 
 
 class Listener(Protocol):

@@ -42,6 +42,6 @@ class RollCall:
         self._unanswered = {job_id: self._unanswered.get(job_id, 0) + 1 for job_id in silent}
         for job_id, times in self._unanswered.items():
             if times >= self._most:
-                self._metrics.unresponsive.inc()
+                self._metrics.unresponsive.inc(times == self._most)  # should it not end at once
                 self._jobs.kill_silent(job_id, f"it has not answered for {times * ASK_EVERY:g} s")
         self._jobs.ask_all()

@@ -153,8 +153,9 @@ class Pool:
         assert self._server is not None
         assert self._reports is not None
         assert self._output is not None
-        if not early.guessed_right(compat.preloads(self._server)):
-            compat.end_forkserver()  # if one was started, it imports too little, or too early
+        if why := early.mistake(compat.preloads(self._server)):
+            log.info("forkserver_started_anew", why=why)
+            compat.end_forkserver()
         compat.read_exit_codes_once()
         compat.keep_ctrl_c()
         await self._reports.start()

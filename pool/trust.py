@@ -28,13 +28,18 @@ class Trust:
         self._failures = 0
         self._rests = False
 
+    @property
+    def on_trial(self) -> bool:
+        """Whether one job at a time is the most, until one joins."""
+        return self._failures >= MOST_FAILURES
+
     def lost(self, arriving: int) -> bool:
         """Whether no job should be taken now, while so many are on their way into their rooms."""
-        return self._failures >= MOST_FAILURES and (self._rests or arriving > 0)
+        return self.on_trial and (self._rests or arriving > 0)
 
     def joined(self) -> None:
         """A job got into its room."""
-        if self._failures >= MOST_FAILURES:
+        if self.on_trial:
             log.info("worker_recovered", failures=self._failures)
         self._failures = 0
         self._tell()
@@ -42,8 +47,8 @@ class Trust:
     def failed(self) -> None:
         """A job had its time, or its process crashed, and it never got into its room."""
         self._failures += 1
-        if self._failures >= MOST_FAILURES and not self._rests:
-            rest = min(LONGEST_REST, FIRST_REST * 2.0 ** (self._failures - MOST_FAILURES))
+        if self.on_trial and not self._rests:
+            rest = min(LONGEST_REST, FIRST_REST * 2.0 ** min(self._failures - MOST_FAILURES, 10))
             log.error("worker_takes_no_job", failures=self._failures, for_s=rest)
             self._rests = True
             asyncio.get_running_loop().call_later(rest, self._rested)
@@ -54,5 +59,5 @@ class Trust:
         self._tell()
 
     def _tell(self) -> None:
-        self._metrics.corpse.set(self._failures >= MOST_FAILURES)
+        self._metrics.corpse.set(self.on_trial)
         self._changed()

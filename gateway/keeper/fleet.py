@@ -39,8 +39,10 @@ class Strength:
     slots: int = 0
     busy: int = 0
     free: int = 0
+    calls: int = 0
+    """Slots with a job in workers that do not drain, whether they take another one or not."""
     lost: int = 0
-    """Slots of workers that take no job for a while, since theirs do not get into their rooms."""
+    """Slots without a job of workers that take none for a while, since theirs do not get into their rooms."""
     smallest: int = 0
     """Slots of the smallest worker that does not drain."""
     registered: bool = False
@@ -58,7 +60,8 @@ class Strength:
             slots=self.slots + (worker.slots if takes else 0),
             busy=self.busy + (worker.running + worker.starting if takes else 0),
             free=self.free + (worker.free if takes else 0),
-            lost=self.lost + (worker.slots if worker.lost and not worker.draining else 0),
+            calls=self.calls + (0 if worker.draining else worker.running + worker.starting),
+            lost=self.lost + (worker.slots - worker.running if worker.lost and not worker.draining else 0),
             smallest=self.smallest if worker.draining else min(worker.slots, self.smallest or worker.slots),
             registered=self.registered or worker.registered,
             draining=worker.draining and (self.draining or not self.workers),

@@ -31,7 +31,8 @@ class Demand:
 
     agent: str
     active: int
-    """Slots that are taken in workers that do not drain, and all of those whose jobs never join."""
+    """Slots with a job in workers that do not drain; while others take jobs, all of those whose jobs never
+    join."""
     waiting: int
     """Wants in line, or called and not claimed yet."""
     buffer: int
@@ -78,12 +79,14 @@ class Scaling:
 
     def _demand(self, agent: str, oldest_wait: float) -> Demand:
         strength = self._fleet.strength(agent)
-        active = strength.busy + strength.lost
+        # Instead of workers whose jobs never join others are wanted; where all are so, the fault is not
+        # theirs.
+        active = strength.calls + (strength.lost if strength.slots else 0)
         return Demand(
             agent=agent,
             active=active,
             waiting=self._admission.unserved(agent),
-            buffer=self._settings.buffer + math.ceil(self._settings.buffer_share * active),
+            buffer=self._settings.buffer + -(-active * self._settings.buffer_percent // 100),
             slots_per_worker=strength.smallest or self._settings.slots_per_worker,
             oldest_wait=oldest_wait,
         )

@@ -29,7 +29,7 @@ def _now() -> list[Panel]:
         ),
         figure(
             "Agents in calls",
-            "Claims in processes that do not drain.",
+            "Slots with a job in processes that do not drain.",
             Ask(f"sum(max by (namespace, agent) (roomkeeper_agents_active{{{AGENT}}}))", "agents"),
         ),
         figure(

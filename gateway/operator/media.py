@@ -51,7 +51,7 @@ async def media(site: Site) -> Finding:
     site.person = person = rtc.Room()
     began = time.monotonic()
     try:
-        async with asyncio.timeout(min(CONNECT, site.left() - SPARE)):
+        async with asyncio.timeout(max(1.0, min(CONNECT, site.left() - SPARE))):
             await person.connect(livekit.url, token)
     except TimeoutError:
         return fail(f"no client can join: no way for media after {time.monotonic() - began:.0f} s", OPEN_IT)

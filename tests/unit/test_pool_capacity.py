@@ -6,7 +6,7 @@ import pytest
 
 from pool.capacity import load_of
 from pool.compat import LOAD_THRESHOLD
-from pool.ports import Capacity
+from pool.ports import SOON_WARM, Capacity
 
 
 @pytest.mark.parametrize("slots", [1, 2, 3, 7, 40, 1000])
@@ -55,3 +55,14 @@ def test_load_grows_with_every_job() -> None:
     """livekit-server prefers the emptier worker."""
     loads = [load_of(Capacity(slots=5, running=n, warm=5 - n, node_id="ND_1")) for n in range(6)]
     assert loads == sorted(set(loads))
+
+
+def test_a_worker_on_trial_has_one_free_slot() -> None:
+    """Until its job has joined, the keeper must not call for more: they would be dropped."""
+    trial = Capacity(slots=8, running=1, warm=7, on_trial=True, node_id="ND_1")
+    assert trial.free == 1
+
+
+def test_only_so_many_jobs_may_wait_for_a_process() -> None:
+    """They start four at a time: the last of many would be given up before it has one."""
+    assert Capacity(slots=40, warm=1, quick=True, node_id="ND_1").free == 1 + SOON_WARM

@@ -63,12 +63,12 @@ def test_a_guess_is_right_while_it_imports_enough_in_this_environment(
     monkeypatch.setattr(early, "_begun", None)
     for name in ("LIVEKIT_URL", "LIVEKIT_API_KEY", "LIVEKIT_API_SECRET"):
         monkeypatch.setenv(name, "before")
-    assert not early.guessed_right(early.OURS)
+    assert early.mistake(early.OURS) == "none was started"
     early.begin("pool.agents.echo:server", url="ws://127.0.0.1:7880", api_key="devkey", api_secret="secret")
-    assert early.guessed_right(early.OURS)
-    assert not early.guessed_right(["livekit.plugins.openai", *early.OURS])
-    monkeypatch.setenv("SOMETHING", "new")
-    assert not early.guessed_right(early.OURS)
+    assert early.mistake(early.OURS) == ""
+    assert "livekit.plugins.openai" in early.mistake(["livekit.plugins.openai", *early.OURS])
+    monkeypatch.setenv("A_PASSWORD", "never told")
+    assert early.mistake(early.OURS) == "the agent's module has set A_PASSWORD"
 
 
 def test_it_imports_nothing_heavy() -> None:

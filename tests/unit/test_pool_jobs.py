@@ -33,6 +33,8 @@ def anyio_backend() -> str:
 class Sure:
     """A gate that grants and confirms everything."""
 
+    confirms = True
+
     async def claim(self, offer: Offer) -> Verdict:
         return Verdict.GRANTED
 
@@ -40,7 +42,7 @@ class Sure:
         return True
 
     async def confirm(self, job_id: str) -> bool:
-        return True
+        return self.confirms
 
 
 @dataclass
@@ -67,7 +69,7 @@ class Scene:
     process: Any
     wire: Wire
     trust: Trust
-    metrics: PoolMetrics
+    gate: Sure
 
     @property
     def kinds(self) -> list[Kind]:
@@ -94,9 +96,9 @@ async def scene(pid: int) -> Scene:
     """An idle process that has said hello."""
     events: list[JobEvent] = []
     metrics = PoolMetrics(CollectorRegistry())
-    trust = Trust(metrics, changed=lambda: None)
+    trust, gate = Trust(metrics, changed=lambda: None), Sure()
     jobs = Jobs(
-        gate=Sure(),
+        gate=gate,
         tell=events.append,
         changed=lambda: None,
         tasks=Tasks(),
@@ -106,7 +108,7 @@ async def scene(pid: int) -> Scene:
         end_timeout=30,
         finish_timeout=30,
     )
-    scene = Scene(jobs, events, Process(pid), Wire(jobs.heard, jobs.lost), trust, metrics)
+    scene = Scene(jobs, events, Process(pid), Wire(jobs.heard, jobs.lost), trust, gate)
     jobs.process_started(scene.process)
     scene.report(None)
     return scene
@@ -221,10 +223,32 @@ class TestWhatSpeaksAgainstTheWorker:
         self.exit(launched, 0)
         assert not self.lost_after(launched)
 
-    async def test_one_that_we_ended_at_once_does_not(self, launched: Scene) -> None:
-        """Nobody wanted it any more."""
+    async def test_one_that_could_not_connect_does(self, launched: Scene) -> None:
+        """Its entrypoint raised what livekit-rtc raises when there is no way to LiveKit."""
+        launched.report(Kind.RAISED, "ConnectError")
+        self.exit(launched, 0)
+        assert self.lost_after(launched)
+
+    async def test_one_that_did_not_get_there_in_time_does(self, launched: Scene) -> None:
+        """The keeper kills it without a word before that."""
         launched.jobs.end("J", kill=True)
         self.exit(launched, -9)
+        assert self.lost_after(launched)
+
+    async def test_one_that_was_stopped_does_not(self, launched: Scene) -> None:
+        """Nobody wanted it any more: it is asked to leave, and killed when it does not."""
+        launched.jobs.end("J", kill=False)
+        launched.jobs.end("J", kill=True)
+        self.exit(launched, -9)
+        assert not self.lost_after(launched)
+
+    async def test_one_that_was_not_let_in_does_not(self, launched: Scene) -> None:
+        """The store did not answer in time, say."""
+        launched.gate.confirms = False
+        launched.report(Kind.ENTERED)
+        while Kind.UNCONFIRMED not in launched.kinds:  # noqa: ASYNC110
+            await asyncio.sleep(0)
+        self.exit(launched, -11)
         assert not self.lost_after(launched)
 
     async def test_one_that_was_in_its_room_does_not(self, launched: Scene) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 
 import pytest
 from prometheus_client import CollectorRegistry
@@ -71,12 +72,23 @@ async def test_after_its_rest_it_takes_one_at_a_time(scene: Scene) -> None:
     assert scene.corpse == 0
 
 
-async def test_the_next_failure_is_the_next_rest(scene: Scene) -> None:
-    """A longer one each time, up to a bound."""
+async def test_each_further_failure_is_a_longer_rest_up_to_a_bound(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """However many there were; each is one job that was tried."""
+    scene, rests = Scene(), list[float]()
+    loop = asyncio.get_running_loop()
+    ended: list[Callable[[], None]] = []
+
+    def call_later(delay: float, call: Callable[[], None]) -> None:
+        rests.append(delay)
+        ended.append(call)
+
+    monkeypatch.setattr(loop, "call_later", call_later)
     scene.fail(MOST_FAILURES)
-    while scene.trust.lost(arriving=0):  # noqa: ASYNC110
-        await asyncio.sleep(0.005)
-    scene.fail(1)
-    assert scene.trust.lost(arriving=0)
-    scene.fail(200)
-    assert LONGEST_REST == 120
+    for _ in range(2000):
+        ended.pop()()
+        scene.fail(1)
+    monkeypatch.undo()
+    assert rests[:5] == [15, 30, 60, 120, 120]
+    assert set(rests[4:]) == {LONGEST_REST}

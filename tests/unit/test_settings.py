@@ -315,11 +315,11 @@ def test_a_protocol_that_is_not_spoken_is_a_fault() -> None:
     assert "http/protobuf" in fault
 
 
-@pytest.mark.parametrize(("text", "slots", "share"), [("0", 0, 0.0), ("4", 4, 0.0), ("10%", 0, 0.1)])
-def test_a_buffer_is_slots_or_percent(text: str, slots: int, share: float) -> None:
+@pytest.mark.parametrize(("text", "slots", "percent"), [("0", 0, 0), ("4", 4, 0), ("10%", 0, 10)])
+def test_a_buffer_is_slots_or_percent(text: str, slots: int, percent: int) -> None:
     """Of the agents that run."""
     keeper = read({"ROOMKEEPER_BUFFER": text}, dev=True).keeper
-    assert (keeper.buffer, keeper.buffer_share) == (slots, share)
+    assert (keeper.buffer, keeper.buffer_percent) == (slots, percent)
 
 
 @pytest.mark.parametrize("text", ["-1", "%", "1.5", "10 %", "ten", "2000%"])

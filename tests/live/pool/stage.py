@@ -150,9 +150,9 @@ class Stage:
         return self.registry.get_sample_value(name, labels) or 0.0
 
     async def until(self, name: str, value: float, *, timeout: float = 15.0, **labels: str) -> None:
-        """Until a metric says so."""
+        """Until a metric says so much."""
         async with asyncio.timeout(timeout):
-            while self.sample(name, **labels) != value:  # noqa: ASYNC110  (a metric tells nobody)
+            while self.sample(name, **labels) < value:  # noqa: ASYNC110  (a metric tells nobody)
                 await asyncio.sleep(0.05)
 
     async def person(self, room: str) -> Person:

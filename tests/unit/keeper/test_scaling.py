@@ -48,7 +48,7 @@ async def test_those_who_wait_while_there_is_no_worker_want_some() -> None:
 
 async def test_a_buffer_in_percent_grows_with_the_load() -> None:
     """Rounded up, and none while nobody is there."""
-    settings = replace(TO_ZERO, buffer_share=0.5)
+    settings = replace(TO_ZERO, buffer_percent=50)
     async with a_site(slots=4, settings=settings) as site, site.running():
         await anyio.sleep(1)
         assert (demand(site).buffer, demand(site).wanted_workers) == (0, 0)
@@ -108,6 +108,21 @@ def test_a_worker_that_drains_counts_for_nothing() -> None:
         worker = Capacity(slots=4, running=3, warm=1, node_id="n", draining=draining)
         strength = strength.with_worker(worker)
     assert (strength.busy, strength.slots, strength.smallest) == (3, 4, 4)
+
+
+def test_calls_of_a_worker_that_is_away_count() -> None:
+    """LiveKit restarts, and registers it again in a moment: its calls run all the while."""
+    strength = Strength().with_worker(Capacity(slots=4, running=3, warm=1))
+    assert (strength.calls, strength.slots) == (3, 0)
+
+
+def test_slots_of_a_worker_whose_jobs_never_join_count_beside_one_that_takes_jobs() -> None:
+    """Another worker is wanted in its place; where all are so, no number of workers would help."""
+    lost = Capacity(slots=4, running=1, warm=3, node_id="n", lost=True)
+    alone = Strength().with_worker(lost)
+    beside = alone.with_worker(Capacity(slots=4, running=2, warm=2, node_id="n"))
+    assert (alone.calls, alone.slots) == (1, 0)
+    assert (beside.calls, beside.lost, beside.slots) == (3, 3, 4)
 
 
 def test_a_gateway_without_workers_is_no_worker() -> None:
