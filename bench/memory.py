@@ -20,7 +20,11 @@ N = 3
 WARM = 4
 SETTLE = 10.0
 """Seconds after the last process got warm: allocators give back, imports in threads end."""
-AGENTS = {"": "tests.live.agents.clocked", "_vad": "tests.live.agents.clocked_vad"}
+AGENTS = {
+    "": "tests.live.agents.clocked",
+    "_vad": "tests.live.agents.clocked_vad",
+    "_shared_vad": "tests.live.agents.clocked_vad",
+}
 """By what the variant's name ends in: the agent."""
 
 
@@ -30,8 +34,9 @@ async def run(n: int = N) -> tuple[Sequence[Row], Sequence[str]]:
         sizes: dict[str, list[float]] = {"ours": [], "stock": []}
         for _ in range(n):
             async with AsyncExitStack() as stack:
+                env = {"ROOMKEEPER_SHARED_VAD": "1" if suffix == "_shared_vad" else "0"}
                 sides: list[Side] = [
-                    await stack.enter_async_context(ours(slots=WARM, module=module)),
+                    await stack.enter_async_context(ours(slots=WARM, module=module, env=env)),
                     await stack.enter_async_context(stock(module=module)),
                 ]
                 await asyncio.gather(*(side.warm(WARM) for side in sides))
@@ -42,6 +47,7 @@ async def run(n: int = N) -> tuple[Sequence[Row], Sequence[str]]:
     return rows, [
         f"{WARM} processes warm, no call; LiveKit's server is not counted; medians of {n}",
         "_vad: the agent's setup loads a Silero VAD, as the examples of livekit-agents do",
+        "_shared_vad: the same with ROOMKEEPER_SHARED_VAD=1; stock's is the same as before, measured again",
         "stock: livekit-agents' defaults but for the number of warm processes",
     ]
 

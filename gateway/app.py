@@ -137,6 +137,7 @@ async def _load_pool(settings: Settings, keeper: LateKeeper | TracedJobs, metric
         memory_warn=settings.pool.memory_warn,
         memory_limit=settings.pool.memory_limit,
         unresponsive_after=settings.pool.unresponsive_after,
+        shared_vad=settings.pool.shared_vad,
     )
     pool.load()
     return pool

@@ -269,4 +269,5 @@ def _start_the_forkserver(settings: Settings) -> None:
         url=livekit.url,
         api_key=livekit.api_key,
         api_secret=livekit.api_secret,
+        shared_vad=settings.pool.shared_vad,
     )

@@ -252,6 +252,8 @@ class PoolSettings:
     unresponsive_after: float = 20.0
     """`ROOMKEEPER_UNRESPONSIVE_AFTER`: a job process whose event loop has not turned for so long is ended,
     and its room gets another agent."""
+    shared_vad: bool = False
+    """`ROOMKEEPER_SHARED_VAD`: one Silero model for all job processes, built before they are forked."""
     drain_timeout: float = 3600.0
     """`ROOMKEEPER_DRAIN_TIMEOUT`: calls may take so long to end after SIGTERM. The default is LiveKit's
     own; 0 in `dev`."""
@@ -440,6 +442,7 @@ def read(env: Mapping[str, str], *, dev: bool, **overrides: object) -> Settings:
             memory_warn=get("ROOMKEEPER_MEMORY_WARN", megabytes, PoolSettings.memory_warn),
             memory_limit=get("ROOMKEEPER_MEMORY_LIMIT", megabytes, PoolSettings.memory_limit),
             unresponsive_after=get("ROOMKEEPER_UNRESPONSIVE_AFTER", number(5, 3600), 20.0),
+            shared_vad=get("ROOMKEEPER_SHARED_VAD", switch, False),
             drain_timeout=get("ROOMKEEPER_DRAIN_TIMEOUT", number(0, 86400), 0.0 if dev else 3600.0),
         ),
         store=replace(

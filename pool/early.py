@@ -18,6 +18,7 @@ from pathlib import Path
 from pool import environment
 
 OURS = ("pool.child", "pool.forkserver")
+SHARED_VAD = "pool.shared_vad"
 UPSTREAM = ("livekit.agents.ipc._preload", "livekit.agents.ipc._preload_freeze")
 """In that order, at the end: the last one freezes what was imported before it."""
 _PLUGINS = "livekit.plugins"
@@ -26,7 +27,7 @@ _begun: tuple[frozenset[str], dict[str, str]] | None = None
 """What it imports, and the environment in which it was started."""
 
 
-def begin(target: str, *, url: str, api_key: str, api_secret: str) -> None:
+def begin(target: str, *, url: str, api_key: str, api_secret: str, shared_vad: bool = False) -> None:
     """Start it for the agent that `target` names. On the main thread: it lives as long as that does.
 
     What livekit-agents would put into the environment is there from now on, so that job processes have it.
@@ -34,7 +35,7 @@ def begin(target: str, *, url: str, api_key: str, api_secret: str) -> None:
     global _begun
     environment.prepare()
     os.environ.update(LIVEKIT_URL=url, LIVEKIT_API_KEY=api_key, LIVEKIT_API_SECRET=api_secret)
-    modules = (*plugins_of(target), *OURS)
+    modules = (*plugins_of(target), *([SHARED_VAD] if shared_vad else []), *OURS)
     mp_forkserver.set_forkserver_preload(["pool.importing", *modules, *UPSTREAM])
     mp_forkserver.ensure_running()
     _begun = frozenset(modules), dict(os.environ)

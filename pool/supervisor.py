@@ -65,6 +65,7 @@ class Pool:
         memory_warn: int | None = None,
         memory_limit: int | None = None,
         unresponsive_after: float = 20.0,
+        shared_vad: bool = False,
         enter_timeout: float = 5.0,
         end_timeout: float = 30.0,
         finish_timeout: float = 400.0,  # above 15 + 60 + 300 s, what the SDK itself allows (fact 86)
@@ -80,6 +81,7 @@ class Pool:
         self._metrics = metrics
         self._memory = memory_warn, memory_limit
         self._unresponsive_after = unresponsive_after
+        self._shared_vad = shared_vad
         self._warm = Warm(warm, time.monotonic)
         trust = Trust(metrics, changed=lambda: self._slots.changed())
         self._slots = Slots(slots, warm=self._warm, trust=trust, tell=self._tell_capacity)
@@ -236,7 +238,7 @@ class Pool:
         self._memory_limits = [
             o if given is None else given for o, given in zip(own, self._memory, strict=True)
         ]
-        for module in early.OURS:
+        for module in (*([early.SHARED_VAD] if self._shared_vad else []), *early.OURS):
             compat.preload(server, module)
         compat.on_connection_lost(server, self._slots.connection_lost)
         server.on("worker_registered", self._on_registered)

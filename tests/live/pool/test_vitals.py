@@ -116,3 +116,14 @@ async def test_what_is_too_many_by_now_is_closed(
             await stage.keeper.event(room, Kind.OPEN)
         await until_processes(3 + 3)  # a burst of three, and one more, where slots allow it
         await until_processes(3 + 1)
+
+
+async def test_job_processes_share_one_model(livekit_server: LiveKitServer) -> None:
+    """An agent that loads a VAD in its setup gets the one that was built before the fork; it says which."""
+    async with running(livekit_server, "tests.live.pool.agents.listener", slots=2, shared_vad=True) as stage:
+        addresses = set()
+        for room in [await stage.call() for _ in range(2)]:
+            raised = await stage.keeper.event(room, Kind.RAISED)
+            addresses.add(raised.detail)
+        assert len(addresses) == 1
+        assert next(iter(addresses)).startswith("Session")
