@@ -126,8 +126,10 @@ class Fleet:
             may_lead=self._may_lead,
         )
 
-    def take(self, pulse: Pulse, sent_at: float) -> None:
-        """A heartbeat came back; it was sent at that time."""
+    def take(self, pulse: Pulse, sent_at: float) -> bool:
+        """A heartbeat came back; it was sent at that time. Whether the others can take more or less than was
+        known: what one tells of itself before its first heartbeat is known here is not heeded (`hear`)."""
+        could = {replica.id: replica.capacity for replica in self._others.values()}
         if sent_at - self._beaten_at > GAP and self._others:
             self._judges_from = sent_at + LEASE
         if self._beaten_at > -math.inf and sent_at - self._beaten_at > AWAY:
@@ -150,6 +152,7 @@ class Fleet:
         self._settled = pulse.settled
         self._forgot_at = sent_at - pulse.age  # also when this replica came only after that
         self._generation = pulse.generation
+        return could != {replica.id: replica.capacity for replica in self._others.values()}
 
     def _take_lead(self, pulse: Pulse, sent_at: float) -> None:
         leads = pulse.leader == self.id

@@ -27,7 +27,7 @@ class Heart:
     """Calls `gained(epoch)` when this replica becomes the leader, `lost()` when it is not any more,
     `departed()` when another replica is gone, `emptied()` when the store has begun a new generation,
     `doubted()` when this replica may have been given up: it was stopped, or cut off, and after each heartbeat
-    `cut_off(...)`, whether the store is out of reach.
+    `cut_off(...)`, whether the store is out of reach; `others_changed()`, what the other replicas can take.
     """
 
     def __init__(
@@ -44,6 +44,7 @@ class Heart:
         emptied: Callable[[], Awaitable[None]],
         doubted: Callable[[], None],
         cut_off: Callable[[bool], None],
+        others_changed: Callable[[], None],
     ) -> None:
         self._store = store
         self._livekit = livekit
@@ -52,6 +53,7 @@ class Heart:
         self._clock = clock
         self._gained, self._lost, self._departed = gained, lost, departed
         self._emptied, self._doubted, self._cut_off = emptied, doubted, cut_off
+        self._others_changed = others_changed
         self._early = anyio.Event()
         self._term = 0
         """Of our lead; 0 while we do not lead."""
@@ -98,7 +100,7 @@ class Heart:
     async def _take(self, pulse: Pulse, sent: float) -> None:
         gap, self._last = sent - self._last, sent
         living, lapsed = self._fleet.living, self._fleet.lapsed
-        self._fleet.take(pulse, sent)
+        changed = self._fleet.take(pulse, sent)
         for replica in self._fleet.lapsed - lapsed:
             log.warning("replica_lapsed", replica=replica)
             self._metrics.replicas_lapsed.inc()
@@ -113,6 +115,8 @@ class Heart:
             await self._emptied()
             self.generation = pulse.generation
         self._fleet.told_all(sent)
+        if changed:
+            self._others_changed()
         if gap > LEASE:
             self._doubted()
 

@@ -183,6 +183,7 @@ class Keeper:
             emptied=self._audit.restore,
             doubted=self._audit.hurry,
             cut_off=workers.pause,
+            others_changed=self._others_changed,
         )
         self.scaling = Scaling(fleet, self._lead, admission, wants, memory, settings, clock)
         self.reports = Reports(
@@ -429,6 +430,10 @@ class Keeper:
             self._capacity_changed()
         if capacity.draining or not self._leads():
             self._heart.hurry()
+
+    def _others_changed(self) -> None:
+        if self._leads():
+            self._capacity_changed()
 
     def _capacity_changed(self) -> None:
         """What the fleet can take has changed."""

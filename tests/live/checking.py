@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -61,6 +62,7 @@ class Place:
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
+            preexec_fn=_heed_ctrl_c,
         )
 
     async def rooms(self) -> set[str]:
@@ -99,3 +101,8 @@ async def place(
                 "ROOMKEEPER_PORT": str(port),
             }
             yield Place(livekit, gateway, env)
+
+
+def _heed_ctrl_c() -> None:
+    """A shell that runs the tests in the background has SIGINT ignored, in all that they start."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)

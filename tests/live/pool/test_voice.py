@@ -47,7 +47,7 @@ def agent_speaks(person: Person) -> bool:
 def check(registry: CollectorRegistry, name: str, least: float) -> None:
     """Measured, and about as long as the agent's parts take."""
     count = value(registry, f"{name}_seconds_count")
-    assert count in {1, 2}
+    assert count in {1, 2, 3, 4}
     assert least * count <= value(registry, f"{name}_seconds_sum") <= (least + LATE) * count
 
 
@@ -64,16 +64,19 @@ async def test_a_spoken_turn_is_measured_and_an_interruption_counted(livekit_ser
                 microphone.speak(sentence(1.5))
                 if await within(5.0, lambda: value(registry, "end_of_turn_delay_seconds_count") == 1):
                     break
-            assert await within(5.0, lambda: agent_speaks(person))
-            microphone.speak(sentence(1.5))
-            assert await within(10.0, lambda: value(registry, "interruptions_total") == 1)
+            for _ in range(3):  # nor is what comes when it has just ended
+                assert await within(15.0, lambda: agent_speaks(person))
+                microphone.speak(sentence(1.5))
+                if await within(5.0, lambda: value(registry, "interruptions_total") >= 1):
+                    break
+            assert value(registry, "interruptions_total") >= 1
         await person.leave()
     check(registry, "time_to_first_token", speaker.THINKS)
     check(registry, "time_to_first_audio", speaker.TUNES)
     check(registry, "end_of_turn_delay", speaker.WAITS)
     check(registry, "response_delay", speaker.WAITS + speaker.THINKS + speaker.TUNES)
     replies = value(registry, "tokens_total", model="llm", kind="output") / speaker.COMPLETION_TOKENS
-    assert replies in {1, 2}
+    assert replies in {1, 2, 3, 4}
     assert value(registry, "tokens_total", model="llm", kind="input") == replies * speaker.PROMPT_TOKENS
     assert value(registry, "tokens_total", model="llm", kind="cached") == replies * speaker.CACHED_TOKENS
 

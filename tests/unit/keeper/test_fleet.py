@@ -32,6 +32,8 @@ class Beats:
         workers = FakePool(FakeLiveKit(clock=self.clock), "a")
         workers.capacity = lambda: Capacity(slots=1, node_id=node)  # type: ignore[method-assign]
         self.fleet = Fleet("me", "host", workers, self.clock)
+        self.changed = False
+        """What the last heartbeat's answer said of the others."""
 
     def beat(
         self,
@@ -52,7 +54,7 @@ class Beats:
             capacity = Capacity(slots=1, node_id=node)
             others = [Replica(id="other", host="h", agent="a", capacity=capacity, beat_at=other_at)]
         self.fleet.told_all(sent)
-        self.fleet.take(
+        self.changed = self.fleet.take(
             Pulse(
                 now=self.clock.now,
                 generation=generation,
@@ -218,3 +220,15 @@ def test_a_worker_that_reports_itself_full_counts_for_nothing_and_is_there_all_t
     strength = Strength().with_worker(full)
     assert (strength.slots, strength.busy, strength.free) == (0, 0, 0)
     assert strength.registered
+
+
+def test_a_heartbeat_tells_what_the_others_can_take_now() -> None:
+    """A worker that came and registered between two of our heartbeats has told of it before it was known
+    here: those who wait for it must not wait for the next comparison."""
+    beats, changes = Beats(), list[bool]()
+    beats.beat()
+    beats.fleet.hear(Replica(id="other", host="h", agent="a", capacity=Capacity(slots=1, node_id="n")))
+    for node in ("n", "n", "m"):
+        beats.beat(other_at=beats.clock.now, node=node)
+        changes.append(beats.changed)
+    assert changes == [True, False, True]
