@@ -1,4 +1,4 @@
-# docker build -t roomkeeper .
+# docker build -t roomkeeper:0.4.0 .
 #
 # Your own agent comes on top of it: docs/agents.md. To pin the base image for good, write its digest behind
 # the tag, @sha256:..., as `docker buildx imagetools inspect python:3.11.14-slim-trixie` tells it.

@@ -70,7 +70,10 @@ async def test_watching_goes_on_through_a_restart(sound: Place) -> None:
         await until(told, "rooms")
     finally:
         process.send_signal(signal.SIGINT)
-        await asyncio.to_thread(process.wait, 10)
+        try:
+            await asyncio.to_thread(process.wait, 10)
+        finally:
+            process.kill()  # else the reader, and with it this process, would wait for it
         reader.join()
         lines.close()
     assert process.returncode == 0
