@@ -213,7 +213,7 @@ def listener(tmp_path: Path) -> Iterator[socket.socket]:
 
 
 def test_a_worker_that_stands_still_does_not_hold_up_the_call(listener: socket.socket) -> None:
-    """What its buffer does not take is lost, in whole lines."""
+    """What it has not taken for a while is lost, in whole lines; there is room for a job's other reports."""
     command = [sys.executable, "-c", OFFERS, listener.getsockname()]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as child:
         wire, _ = listener.accept()
@@ -223,7 +223,7 @@ def test_a_worker_that_stands_still_does_not_hold_up_the_call(listener: socket.s
         assert told
         with wire, wire.makefile("rb") as lines:
             reports = [msgspec.json.decode(line, type=Report) for line in lines]
-    assert 100 < len(reports) < 20_000
+    assert 10 < len(reports) < 100
 
 
 # -- at the worker -----------------------------------------------------------------------------------------
