@@ -13,8 +13,8 @@ from tests.processes.stage import Stage
 from tests.processes.table import row
 from tests.processes.verdict import agentless
 
-CALLS = 20
-"""At any time, of 36 slots: one replica can always be spared."""
+CALLS = 6
+"""At any time, of 12 slots: one replica can always be spared."""
 CALL_LASTS = 8.0
 WITHOUT = 3.0
 """Seconds that a room may be without an agent."""
@@ -29,7 +29,7 @@ WITHOUT = 3.0
 )
 async def rolling_restart(outcome: Outcome) -> None:
     """No call is cut; new rooms wait 3 s at most, at p99; a room that had its agent is not without one."""
-    setup = Setup(replicas=3, slots=12, redis=True, env={"ROOMKEEPER_DRAIN_TIMEOUT": "60"})
+    setup = Setup(replicas=3, slots=4, redis=True, env={"ROOMKEEPER_DRAIN_TIMEOUT": "60"})
     async with stage(setup, outcome) as here:
         over = asyncio.Event()
         callers = [asyncio.create_task(_calls(here, over), name=f"caller-{i}") for i in range(CALLS)]
