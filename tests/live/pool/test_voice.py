@@ -20,6 +20,8 @@ pytestmark = [pytest.mark.anyio, pytest.mark.needs("livekit-server")]
 
 SPEAKER = "tests.live.pool.agents.speaker"
 VOICE = "roomkeeper_voice_"
+TURNS = 6
+"""A person says something so often at most."""
 LATE = 1.0
 """Seconds that a machine with other work may add to a time."""
 
@@ -47,27 +49,23 @@ def agent_speaks(person: Person) -> bool:
 def check(registry: CollectorRegistry, name: str, least: float) -> None:
     """Measured, and about as long as the agent's parts take."""
     count = value(registry, f"{name}_seconds_count")
-    assert count in {1, 2, 3, 4}
+    assert 1 <= count <= TURNS
     assert least * count <= value(registry, f"{name}_seconds_sum") <= (least + LATE) * count
 
 
 async def test_a_spoken_turn_is_measured_and_an_interruption_counted(livekit_server: LiveKitServer) -> None:
-    """A person speaks, and again while the agent answers: then the agent stops. Whether that is a turn of its
-    own depends on when it was."""
+    """A person speaks until answered, and again while the agent speaks, until it has stopped for that. What
+    the agent does not hear yet, or what comes when it has just ended, makes a turn of its own, or none."""
     async with running(livekit_server, SPEAKER, slots=1) as stage:
         registry = stage.registry
         room = await stage.call()
         person = await stage.person(room)
         await stage.keeper.event(room, Kind.OPEN)
         async with person.microphone() as microphone:
-            for _ in range(3):  # what the agent does not hear yet is lost
+            for _ in range(TURNS):
+                await within(5.0, lambda: agent_speaks(person))
                 microphone.speak(sentence(1.5))
-                if await within(5.0, lambda: value(registry, "end_of_turn_delay_seconds_count") == 1):
-                    break
-            for _ in range(3):  # nor is what comes when it has just ended
-                assert await within(15.0, lambda: agent_speaks(person))
-                microphone.speak(sentence(1.5))
-                if await within(5.0, lambda: value(registry, "interruptions_total") >= 1):
+                if await within(4.0, lambda: value(registry, "interruptions_total") >= 1):
                     break
             assert value(registry, "interruptions_total") >= 1
         await person.leave()
@@ -76,7 +74,7 @@ async def test_a_spoken_turn_is_measured_and_an_interruption_counted(livekit_ser
     check(registry, "end_of_turn_delay", speaker.WAITS)
     check(registry, "response_delay", speaker.WAITS + speaker.THINKS + speaker.TUNES)
     replies = value(registry, "tokens_total", model="llm", kind="output") / speaker.COMPLETION_TOKENS
-    assert replies in {1, 2, 3, 4}
+    assert replies in range(1, TURNS + 1)
     assert value(registry, "tokens_total", model="llm", kind="input") == replies * speaker.PROMPT_TOKENS
     assert value(registry, "tokens_total", model="llm", kind="cached") == replies * speaker.CACHED_TOKENS
 
