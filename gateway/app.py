@@ -25,6 +25,7 @@ from gateway.http.probes import Recent
 from gateway.http.rates import Rates, open_rates
 from gateway.http.routes import build
 from gateway.http.site_login import SiteLogin
+from gateway.keeper.handover import HANDOVER_TIMEOUT
 from gateway.keeper.keeper import Keeper
 from gateway.keeper.model import Want
 from gateway.keeper.ports import Clock, Store, StoreUnavailable
@@ -47,6 +48,8 @@ if TYPE_CHECKING:
 log = structlog.get_logger(__name__)
 
 DRAIN_TOLD_EVERY = 60.0
+LEAVES_WITHIN = 5.0
+"""Seconds that the process of a job that was handed over has for ending."""
 PROBE_TIMEOUT = 2.0
 """Seconds that a readiness probe waits for LiveKit."""
 
@@ -97,7 +100,7 @@ async def live(settings: Settings, front: Front, signals: Signals, *, own_liveki
             sys.stdout.write(banner(settings, own_livekit=own_livekit, agent=pool.agent))
             sys.stdout.flush()
             await signals.end.wait()
-            await _drain(pool, settings.pool.drain_timeout, signals, metrics)
+            await _drain(pool, keeper, settings.pool, signals, metrics)
             keeper.close()
             front.close()
     # Left from the bottom up. The keeper goes first: calls that the pool has to cut now were not finished,
@@ -271,14 +274,21 @@ async def _run_pool(pool: Pool | NoPool, signals: Signals) -> AsyncIterator[None
                     await pool.close()
 
 
-async def _drain(pool: Pool | NoPool, timeout: float, signals: Signals, metrics: Metrics) -> None:
-    """Let the calls end by themselves, for `timeout` seconds or until a second signal. HTTP is served."""
+async def _drain(
+    pool: Pool | NoPool, keeper: Keeper, settings: PoolSettings, signals: Signals, metrics: Metrics
+) -> None:
+    """Let the calls end by themselves, for as long as the settings say or until a second signal; hand over
+    what is left then, where they say so. HTTP is served."""
+    more = HANDOVER_TIMEOUT + LEAVES_WITHIN if settings.handover else 0.0
+    lasts = settings.drain_timeout + more
     metrics.draining.set(1)
-    metrics.drain_deadline.set(time.time() + timeout)
+    metrics.drain_deadline.set(time.time() + lasts)
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(_then, signals.at_once.wait, tasks.cancel_scope.cancel)
-        tasks.start_soon(_tell_of_the_drain, pool, anyio.current_time() + timeout)
-        left = await pool.drain(timeout)
+        tasks.start_soon(_tell_of_the_drain, pool, anyio.current_time() + lasts)
+        left = await pool.drain(settings.drain_timeout)
+        if left and settings.handover and await keeper.hand_over():
+            left = await pool.drain(more)
         log.info("drained", calls_left=left)
         tasks.cancel_scope.cancel()
 
@@ -287,7 +297,7 @@ async def _tell_of_the_drain(pool: Pool | NoPool, until: float) -> None:
     """Whoever waits for it wants to see that it goes on."""
     while True:
         await anyio.sleep(DRAIN_TOLD_EVERY)
-        left = round(until - anyio.current_time())
+        left = max(0, round(until - anyio.current_time()))
         log.info("drains", calls_left=pool.capacity().running, cut_in_s=left)
 
 

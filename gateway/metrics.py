@@ -197,6 +197,13 @@ class Metrics:
             buckets=_CALL_SECONDS,
             registry=r,
         )
+        self.handovers = Counter(
+            "roomkeeper_handovers_total",
+            "Calls that a draining worker handed over, as the leader saw them end: handed_over to a successor"
+            " that works, late (none came in time, and the agent left), died (before one came).",
+            ["outcome"],
+            registry=r,
+        )
         self.draining = Gauge(
             "roomkeeper_draining",
             "1 while this process drains: it takes no job, and its calls end.",

@@ -257,6 +257,8 @@ class PoolSettings:
     drain_timeout: float = 3600.0
     """`ROOMKEEPER_DRAIN_TIMEOUT`: calls may take so long to end after SIGTERM. The default is LiveKit's
     own; 0 in `dev`."""
+    handover: bool = False
+    """`ROOMKEEPER_HANDOVER`: what is left then is handed over to other workers' agents, not cut."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -444,6 +446,7 @@ def read(env: Mapping[str, str], *, dev: bool, **overrides: object) -> Settings:
             unresponsive_after=get("ROOMKEEPER_UNRESPONSIVE_AFTER", number(5, 3600), 20.0),
             shared_vad=get("ROOMKEEPER_SHARED_VAD", switch, False),
             drain_timeout=get("ROOMKEEPER_DRAIN_TIMEOUT", number(0, 86400), 0.0 if dev else 3600.0),
+            handover=get("ROOMKEEPER_HANDOVER", switch, False),
         ),
         store=replace(
             get("ROOMKEEPER_STORE", _store, StoreSettings()),

@@ -7,7 +7,7 @@ The *dispatch lane* asks LiveKit to ask a worker. The *direct lane* has this rep
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import replace
 
 import structlog
@@ -71,8 +71,11 @@ class Dispatcher:
         self._observe = observe
         self._must_lead = must_lead
 
-    async def dispatch(self, want: Want, seen: Seen, due: float | None, epoch: int) -> Look:
+    async def dispatch(
+        self, want: Want, seen: Seen, retiring: frozenset[str], due: float | None, epoch: int
+    ) -> Look:
         """Call an agent, or put the want in line: then it is looked at again at `due` at the latest.
+        `retiring`: the agents from which it takes the room over.
 
         Raises StoreUnavailable, LeaseLost.
         """
@@ -82,7 +85,8 @@ class Dispatcher:
             again = await self._observe(want.room)
             if isinstance(again, Unknown):
                 return could_not_tell(again)
-            if again.room is None or again.room.sid != want.sid or again.agents(want.agent):
+            others = {agent.identity for agent in again.agents(want.agent)} - retiring
+            if again.room is None or again.room.sid != want.sid or others:
                 return Look(due=self._clock())
             seen = again
         if (why := self._admission.enter(want)) is not None:
@@ -98,7 +102,7 @@ class Dispatcher:
             if stored is not None and not stored.state.ended:
                 self._admission.queue(stored)
             return could_not_tell(there)
-        return await self._call(want, there, epoch)
+        return await self._call(want, there, retiring, epoch)
 
     async def lose(self, want: Want, epoch: int) -> None:
         """Nobody claimed the job in time."""
@@ -123,7 +127,7 @@ class Dispatcher:
         self._memory.note(want.room, made)
         return made
 
-    async def _call(self, want: Want, there: Seen, epoch: int) -> Look:
+    async def _call(self, want: Want, there: Seen, retiring: frozenset[str], epoch: int) -> Look:
         room = there.room
         assert room is not None, "see `_there`"
         ours = self._admission.ours(want.agent)
@@ -139,11 +143,12 @@ class Dispatcher:
         if want.lacking_since:
             self._metrics.time_to_agent.labels("dispatched").observe(now - want.lacking_since)
         self._must_lead(epoch)
-        if not self._launched(sent, room, there.at):
-            await self._ask_livekit(sent, epoch, ours=ours)
+        attributes = gate.attributes(sent, next(iter(retiring), ""))
+        if not self._launched(sent, room, attributes, there.at):
+            await self._ask_livekit(sent, attributes, epoch, ours=ours)
         return Look(due=now + (self._settings.claim_timeout if ours else self._settings.foreign_timeout))
 
-    def _launched(self, want: Want, room: Room, looked_at: float) -> bool:
+    def _launched(self, want: Want, room: Room, attributes: Mapping[str, str], looked_at: float) -> bool:
         """Whether this replica's own pool takes the job; not one that nobody claimed the last time."""
         by_livekit = self._settings.launch != "direct" or want.lost or want.failures >= MOST_FAILURES
         if by_livekit or not self._fleet.takes_next(want.agent):
@@ -151,7 +156,7 @@ class Dispatcher:
         launch = Launch(
             room=room.name,
             sid=room.sid,
-            attributes=gate.attributes(want),
+            attributes=attributes,
             metadata=want.metadata,
             room_metadata=room.metadata,
             looked_at=looked_at,
@@ -162,12 +167,14 @@ class Dispatcher:
         log.info("job_called_directly", **about(want))
         return True
 
-    async def _ask_livekit(self, want: Want, epoch: int, *, ours: bool) -> None:
+    async def _ask_livekit(
+        self, want: Want, attributes: Mapping[str, str], epoch: int, *, ours: bool
+    ) -> None:
         doubts = want.lost + (1 if self._fleet.lapsed else 0)
         for _ in range(min(MOST_AT_ONCE, 2**doubts) if ours else 1):
             self._must_lead(epoch)
             dispatch = await self._livekit.create_dispatch(
-                want.room, want.agent, metadata=want.metadata, attributes=gate.attributes(want)
+                want.room, want.agent, metadata=want.metadata, attributes=attributes
             )
             outcome = "unknown" if isinstance(dispatch, Unknown) else "created"
             self._metrics.dispatches.labels(outcome).inc()

@@ -307,6 +307,11 @@ class Fleet:
         # Our own is asked for anew each time: what it has just taken counts at once.
         return others.with_worker(self._workers.capacity()) if agent == self._workers.agent else others
 
+    def others_serve(self, agent: str) -> bool:
+        """Whether another replica's worker takes jobs for the agent, now or when its calls end."""
+        workers = (r.capacity for r in self._living_others() if r.agent == agent)
+        return any(worker.slots and worker.registered and worker.takes_jobs for worker in workers)
+
     def takes_next(self, agent: str) -> bool:
         """Whether a job for the agent is best taken by this replica: it has a process for it, and none of the
         others is less busy. The leader must not fill up while they are idle."""

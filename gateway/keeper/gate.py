@@ -29,6 +29,8 @@ GENERATION = "roomkeeper.generation"
 SID = "roomkeeper.sid"
 SENT = "roomkeeper.sent"
 """When the dispatch was made, on the store's clock."""
+PREDECESSOR = "roomkeeper.predecessor"
+"""The identity of the agent that hands the room over: its successor knows it by that."""
 OFFER_LIFE = 6.0
 """Seconds after a dispatch in which a worker may be asked: LiveKit waits 3 s for an answer (fact 4), and asks
 another worker after that. A worker that stood still finds older questions when it goes on."""
@@ -41,13 +43,15 @@ CONFIRM_LIFE = 1.0
 """Seconds for which what was read of a claim lets its job connect."""
 
 
-def attributes(want: Want) -> dict[str, str]:
-    """What a call carries, by either lane, so that the gate knows it again (fact 47)."""
+def attributes(want: Want, predecessor: str = "") -> dict[str, str]:
+    """What a call carries, by either lane, so that the gate knows it again (fact 47), and the agent whom it
+    takes the room over from."""
     return {
         WANT: want.id,
         GENERATION: str(want.generation),
         SID: want.sid,
         SENT: f"{want.dispatched_at:.3f}",
+        **({PREDECESSOR: predecessor} if predecessor else {}),
         **carried(want),
     }
 

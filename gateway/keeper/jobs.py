@@ -266,6 +266,8 @@ class Jobs:
                 break
             if want.settled_job == claim.job_id:
                 break  # the answer was lost
+            if claim.retires_since and end is not End.FINISHED:
+                break  # its room is another one's affair
             after = replace(self.settle(want, claim, end, now), settled_job=claim.job_id)
             if with_its_room and told_at is not None and want.sid == claim.sid:
                 after = replace(after, seen_at=max(want.seen_at, told_at))

@@ -19,6 +19,7 @@ from gateway.keeper.audit import Audit
 from gateway.keeper.fleet import Fleet
 from gateway.keeper.following import Following
 from gateway.keeper.gate import ClaimGate
+from gateway.keeper.handover import Handover
 from gateway.keeper.heart import Heart
 from gateway.keeper.jobs import Jobs
 from gateway.keeper.lead import Lead
@@ -127,6 +128,7 @@ class Keeper:
         self._gate = ClaimGate(
             store, livekit, fleet, self._asks, self._jobs, admission, self._wake_soon, metrics, clock
         )
+        self._handover = Handover(store, fleet, self._jobs, clock)
         self._audit = Audit(store, fleet, workers, self._jobs, wants, self._show, metrics, clock)
         self._memory = memory = Memory(clock)
         reconciler = Reconciler(
@@ -345,6 +347,11 @@ class Keeper:
     def close(self) -> None:
         """Answer whoever waits: this process is about to end."""
         self._following.close()
+
+    async def hand_over(self) -> int:
+        """Have successors called for the agents that still work here, elsewhere; each leaves once its own one
+        works, or after `HANDOVER_TIMEOUT`. Returns how many it concerns."""
+        return await self._handover.begin()
 
     def now(self) -> float:
         """Seconds since the epoch by the store's clock, on which an invitation ends."""

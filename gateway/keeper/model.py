@@ -116,7 +116,7 @@ class Stage(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Claim:
-    """The right of one job to be the room's agent. At most one for a room and an agent name."""
+    """The right of one job to be the room's agent. At most one holds a room for an agent name."""
 
     room: str
     agent: str
@@ -145,6 +145,14 @@ class Claim:
     not its own will (fact 89). 0 while it is listed."""
     raised: str = ""
     """The type of the exception that the entrypoint raised."""
+    retires_since: float = 0.0
+    """Since when it hands its room over: it holds the room no longer, and its job stays until a successor
+    works (`gateway.keeper.handover`). 0 for a claim that holds."""
+
+    @property
+    def seat(self) -> str:
+        """What only one claim of a room has: the agent's name, while it holds the room."""
+        return f"{self.agent}\n{self.job_id}" if self.retires_since else self.agent
 
 
 class End(StrEnum):

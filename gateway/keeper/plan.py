@@ -45,6 +45,7 @@ BACK_FOR_GOOD = 5.0
 """Seconds after which one that was missing and is listed again is believed to be back."""
 
 _IN_ROOM = frozenset({Stage.CONNECTED, Stage.OPEN, Stage.SPENT})
+HANDS_OVER = "the agent hands over: its worker ends"
 RESTARTED = "LiveKit does not list the room; it may be coming back"
 
 
@@ -238,20 +239,27 @@ def leave(claim: Claim, now: float) -> list[Action]:
 
 def _and_no_other(s: Situation, claim: Claim, good: Plan) -> Plan:
     """Remove agents of the name that hold no claim (I1)."""
-    others = [p for p in s.seen.agents(s.want.agent) if p.identity != claim.identity]
+    others = [p for p in _not_retiring(s) if p.identity != claim.identity]
     return replace(good, actions=[*good.actions, *(RemoveParticipant(p.identity, "stray") for p in others)])
 
 
 def _unclaimed(s: Situation, rules: KeeperSettings) -> Plan:
     """Nobody holds the room: get an agent, if it is time."""
     want = s.want
-    ghosts = [RemoveParticipant(p.identity, _kind(p, want)) for p in s.seen.agents(want.agent)]
+    if s.retiring and want.state is State.JOINED:
+        want = change(want, State.REPLACING, HANDS_OVER, s.now)
+        s = replace(s, want=want)
+    ghosts = [RemoveParticipant(p.identity, _kind(p, want)) for p in _not_retiring(s)]
     if want.dispatched_at:
         until = want.dispatched_at + rules.claim_timeout
         if s.now < until:
             return Plan(want=want, actions=ghosts, due=until)
         return Plan(want=want, actions=[*ghosts, LoseDispatch()], due=s.now)
     return call(s, rules, ghosts)
+
+
+def _not_retiring(s: Situation) -> list[Participant]:
+    return [p for p in s.seen.agents(s.want.agent) if p.identity not in s.retiring]
 
 
 def _kind(participant: Participant, want: Want) -> str:

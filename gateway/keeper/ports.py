@@ -149,7 +149,11 @@ class Store(Protocol):
     async def claim_of(self, job_id: str) -> Claim | None: ...
 
     async def advance(self, claim: Claim, *, was: Claim, epoch: int | None = None) -> bool:
-        """Replace `was` by `claim`. False, and nothing written, when the stored one is no longer `was`."""
+        """Replace `was` by `claim`. False, and nothing written, when the stored one is no longer `was`.
+
+        One that retires from now on (`Claim.retires_since`) holds its room no longer: another may be granted,
+        and both are among the room's claims.
+        """
 
     async def release(self, job_id: str, *, epoch: int | None = None) -> Claim | None:
         """Remove the claim of a job; returns it, or None when it was gone."""

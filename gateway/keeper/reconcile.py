@@ -13,6 +13,7 @@ from gateway.keeper.admission import Admission
 from gateway.keeper.asks import Asks
 from gateway.keeper.dispatcher import Dispatcher
 from gateway.keeper.fleet import Fleet
+from gateway.keeper.handover import HANDOVER_TIMEOUT, over, retiring
 from gateway.keeper.heart import BEAT
 from gateway.keeper.jobs import Jobs
 from gateway.keeper.look import Look, could_not_tell
@@ -116,14 +117,16 @@ class Reconciler:
             if want.state.ended:
                 self._admission.drop(want)  # it may have ended elsewhere
         wants = [w for w in known if not w.state.ended]
-        claims = await self._store.claims(room)  # after the wants: see `_holder`
+        claims = await self._store.claims(room)  # after the wants: see `_claims_of`
         looks = []
         answers: dict[str, bool] = {}
         for number, want in enumerate(wants):
-            holder = await self._holder(want) if number else _of_agent(claims, want.agent)
-            looks.append(await self._keep(want, holder, seen, answers, epoch))
+            of_want = await self._claims_of(want) if number else _of_agent(claims, want.agent)
+            looks.append(await self._keep(want, of_want, seen, answers, epoch))
         unwanted = await self._unwanted(room, claims, wants)
         looks += [await self._dismiss(claim, seen, answers, epoch) for claim in unwanted]
+        if any(claim.retires_since for claim in claims):
+            looks += await self._see_out(room, unwanted, seen, answers, epoch)
         looks += [await self._see_off(w, seen) for w in known if w.state is State.STOPPED]
         if not wants and not claims:
             self._memory.forget(room, people=seen.room is None)
@@ -175,29 +178,32 @@ class Reconciler:
         return bool(asks)
 
     async def _keep(
-        self, want: Want, claim: Claim | None, seen: Seen, answers: dict[str, bool], epoch: int
+        self, want: Want, claims: list[Claim], seen: Seen, answers: dict[str, bool], epoch: int
     ) -> Look:
-        """Plan for one want and carry it out; several steps when each is due at once."""
+        """Plan for one want, with the claims for its agent, and carry it out; several steps when each is due
+        at once."""
         for _ in range(6):
+            claim, retire = _holder(claims), retiring(claims)
             if claim is not None:
                 claim = await self._adopted(claim, want, epoch)
             runs = await self._runs(claim, seen, answers) if claim is not None else False
             if isinstance(runs, Unknown):
                 return could_not_tell(runs)
-            decided = plan(self._situation(want, claim, seen, runs=runs), self._settings)
+            situation = replace(self._situation(want, claim, seen, runs=runs), retiring=retire)
+            decided = plan(situation, self._settings)
             after = _sighted(decided.want, want, seen)
             if not await self._wants.write(after, was=want, epoch=epoch):
                 return Look(due=self._clock())  # changed meanwhile: look again
             want, decided = after, replace(decided, want=after)
             if want.state.ended and claim is not None:
                 return Look(due=self._clock())  # its job is dismissed next
-            look, seen, again = await self._act(want, decided, seen, epoch, claimed=claim is not None)
+            look, seen, again = await self._act(situation, decided, epoch)
             if not again:
                 return self._watched(look, claim)
             stored = await self._store.want(want.id)
             if stored is None or stored.state.ended:
                 return Look()
-            want, claim = stored, await self._holder(stored)
+            want, claims = stored, await self._claims_of(stored)
         return Look(due=self._clock() + 0.1)
 
     async def _adopted(self, claim: Claim, want: Want, epoch: int) -> Claim:
@@ -258,9 +264,9 @@ class Reconciler:
         again = self._clock() + (BEAT if self._just_told(claim) else WITNESS_INTERVAL)
         return replace(look, due=again if look.due is None else min(look.due, again))
 
-    async def _holder(self, want: Want) -> Claim | None:
-        """Whoever holds the want's room. To be read after the want: when the job ends in between, the want
-        has changed, and what is planned with the old one is not written."""
+    async def _claims_of(self, want: Want) -> list[Claim]:
+        """Whoever holds the want's room, and who hands it over. To be read after the want: when the job ends
+        in between, the want has changed, and what is planned with the old one is not written."""
         return _of_agent(await self._store.claims(want.room), want.agent)
 
     async def _unwanted(self, room: str, claims: list[Claim], wants: list[Want]) -> list[Claim]:
@@ -288,11 +294,9 @@ class Reconciler:
             relaunched_at=self._memory.relaunched.get(want.room, 0.0),
         )
 
-    async def _act(
-        self, want: Want, decided: Plan, seen: Seen, epoch: int, *, claimed: bool
-    ) -> tuple[Look, Seen, bool]:
-        """Carry out a plan's actions in order: the look, what is seen now, and whether to plan again.
-        `claimed`: somebody holds the room."""
+    async def _act(self, s: Situation, decided: Plan, epoch: int) -> tuple[Look, Seen, bool]:
+        """Carry out a plan's actions in order: the look, what is seen now, and whether to plan again."""
+        want, seen = decided.want, s.seen
         if want.state is State.JOINED:
             self._admission.confirmed(want)
         elif want.state.ended or (want.needs_person and not seen.people):
@@ -302,7 +306,7 @@ class Reconciler:
             self._must_lead(epoch)
             match action:
                 case RemoveParticipant():
-                    if await self._may_be_claimed(want, action, claimed):
+                    if await self._may_be_claimed(s, action):
                         return Look(due=self._clock() + 1.0), seen, False
                     if (look := await self._remove(want.room, action)) is not None:
                         return look, seen, False
@@ -323,7 +327,7 @@ class Reconciler:
                     await self._dispatcher.lose(want, epoch)
                     changed = True
                 case Dispatch():
-                    look = await self._dispatcher.dispatch(want, seen, decided.due, epoch)
+                    look = await self._dispatcher.dispatch(want, seen, s.retiring, decided.due, epoch)
                     return look, seen, False
         return Look(due=decided.due), seen, changed
 
@@ -332,12 +336,12 @@ class Reconciler:
         if self._fleet.epoch != epoch:
             raise LeaseLost
 
-    async def _may_be_claimed(self, want: Want, action: RemoveParticipant, claimed: bool) -> bool:
+    async def _may_be_claimed(self, s: Situation, action: RemoveParticipant) -> bool:
         """Whether an agent that looks like a ghost may be one whose claim the store forgot: it answers, and
         its replica has yet to put that back. Which agent the want had may be forgotten as well."""
-        if claimed or not self._fleet.forgetful:
+        if s.claim is not None or not self._fleet.forgetful:
             return False
-        return await self._livekit.answers(want.room, action.identity) is not False
+        return await self._livekit.answers(s.want.room, action.identity) is not False
 
     def _end(self, action: EndJob) -> None:
         claim = action.claim
@@ -391,6 +395,27 @@ class Reconciler:
                     await self._remove(claim.room, action)
         return Look(due=now + 1.0)
 
+    async def _see_out(
+        self, room: str, dismissed: list[Claim], seen: Seen, answers: dict[str, bool], epoch: int
+    ) -> list[Look]:
+        """Claims that hand their room over: their jobs leave once it is time. `dismissed` leave already."""
+        looks, claims = [], await self._store.claims(room)
+        for claim in claims:
+            if not claim.retires_since or any(claim.job_id == other.job_id for other in dismissed):
+                continue
+            runs = await self._runs(claim, seen, answers)
+            if isinstance(runs, Unknown):
+                looks.append(could_not_tell(runs))
+                continue
+            how = over(claim, claims, seen.participants, self._clock())
+            if runs and not how and claim.stage is not Stage.LEAVING:
+                looks.append(Look(due=claim.retires_since + HANDOVER_TIMEOUT))
+                continue
+            if claim.stage is not Stage.LEAVING:
+                self._metrics.handovers.labels(how if runs else "died").inc()
+            looks.append(await self._dismiss(claim, seen, answers, epoch))
+        return looks
+
     async def _see_off(self, want: Want, seen: Seen) -> Look:
         """A stopped want of a name that others serve: its dispatches are deleted and its agent is removed,
         also one that was on its way."""
@@ -415,5 +440,9 @@ def _sighted(after: Want, want: Want, seen: Seen) -> Want:
     return after
 
 
-def _of_agent(claims: Iterable[Claim], agent: str) -> Claim | None:
-    return next((claim for claim in claims if claim.agent == agent), None)
+def _of_agent(claims: Iterable[Claim], agent: str) -> list[Claim]:
+    return [claim for claim in claims if claim.agent == agent]
+
+
+def _holder(claims: Iterable[Claim]) -> Claim | None:
+    return next((claim for claim in claims if not claim.retires_since), None)

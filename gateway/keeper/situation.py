@@ -92,6 +92,8 @@ class Situation:
     """LiveKit's node id of the present worker registrations (see `Fleet.node`), "" while there is none."""
     asked_since_seen: bool = False
     """Somebody asked after the room instance that the want is pinned to was last seen."""
+    retiring: frozenset[str] = frozenset()
+    """The identities of agents that hand the room over to a successor."""
     relaunched_at: float = 0.0
     """When LiveKit said that it launches the agent's job again by itself; 0 for never."""
     left_cleanly: Mapping[str, float] = field(default_factory=dict)

@@ -146,7 +146,7 @@ class RedisStore:
 
     async def claims(self, room: str) -> list[Claim]:
         claims = map(read_claim, await self._run("claims", None, room))
-        return sorted(claims, key=lambda claim: claim.agent)
+        return sorted(claims, key=lambda claim: claim.seat)
 
     async def all_claims(self) -> list[Claim]:
         claims = legible(read_claim, await self._read("HVALS", "claims"))
@@ -158,8 +158,9 @@ class RedisStore:
 
     async def advance(self, claim: Claim, *, was: Claim, epoch: int | None = None) -> bool:
         expected, body = write(was), write(claim)
+        where = (claim.job_id, claim.room, was.seat, claim.seat)
         while True:
-            done = await self._run("advance", epoch, claim.job_id, claim.room, expected, body)
+            done = await self._run("advance", epoch, *where, expected, body)
             if isinstance(done, int):
                 return bool(done)
             if done == expected or read_claim(done) != was:  # see `update`

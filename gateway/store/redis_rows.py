@@ -46,7 +46,7 @@ def want_of(row: Row) -> Want:
 
 
 def restored_args(claim: Claim) -> tuple[Value, ...]:
-    return (claim.job_id, claim.room, claim.agent, repr(claim.since), write(claim))
+    return (claim.job_id, claim.room, claim.seat, repr(claim.since), write(claim))
 
 
 def claim_args(claim: Claim) -> tuple[Value, ...]:

@@ -162,7 +162,8 @@ class SqliteStore:
         _fence(epoch)
         if self._claim(claim.job_id) != was:
             return False
-        self.db.execute("UPDATE claims SET body = ? WHERE job_id = ?", (write(claim), claim.job_id))
+        changed = (claim.seat, write(claim), claim.job_id)
+        self.db.execute("UPDATE claims SET agent = ?, body = ? WHERE job_id = ?", changed)
         return True
 
     @step
@@ -223,7 +224,7 @@ class SqliteStore:
                     self._end_older(want)
                 self._insert(want)
         for claim in claims:
-            held = self._held(claim.room, claim.agent)
+            held = self._held(claim.room, claim.seat) or self._claim(claim.job_id)
             if tells_more(held, claim):
                 if held is not None:
                     self.db.execute("DELETE FROM claims WHERE job_id = ?", (held.job_id,))
@@ -285,8 +286,8 @@ class SqliteStore:
         row = self._one("SELECT body FROM claims WHERE job_id = ?", job_id)
         return None if row is None else read_claim(row)
 
-    def _held(self, room: str, agent: str) -> Claim | None:
-        row = self._one("SELECT body FROM claims WHERE room = ? AND agent = ?", room, agent)
+    def _held(self, room: str, seat: str) -> Claim | None:
+        row = self._one("SELECT body FROM claims WHERE room = ? AND agent = ?", room, seat)
         return None if row is None else read_claim(row)
 
     def _insert(self, want: Want) -> None:
@@ -314,7 +315,7 @@ class SqliteStore:
     def _insert_claim(self, claim: Claim) -> None:
         self.db.execute(
             "INSERT INTO claims (job_id, room, agent, body) VALUES (?, ?, ?, ?)",
-            (claim.job_id, claim.room, claim.agent, write(claim)),
+            (claim.job_id, claim.room, claim.seat, write(claim)),
         )
 
 

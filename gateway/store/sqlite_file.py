@@ -42,6 +42,7 @@ CREATE TABLE IF NOT EXISTS said (
 CREATE INDEX IF NOT EXISTS said_in ON said (session, number);
 CREATE TABLE IF NOT EXISTS file (id TEXT NOT NULL) STRICT;
 """
+"""A claim's `agent` is its seat: see `Claim.seat`."""
 _LINE = """
 CREATE INDEX IF NOT EXISTS line ON wants (agent, waiting_since, id) WHERE waiting_since IS NOT NULL
 """

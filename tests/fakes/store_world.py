@@ -205,7 +205,9 @@ class World:
         self._fence(epoch)
         if self._claims.get(claim.job_id) != was:
             return False
-        self._put(self._claims, claim.job_id, claim)
+        if claim.seat != was.seat:
+            self._drop_inner(self._holders, claim.room, was.seat)
+        self._put_claim(claim)
         self._look(claim.room, epoch)
         return True
 
@@ -214,8 +216,7 @@ class World:
         claim = self._claims.get(job_id)
         if claim is None:
             return None
-        self._drop(self._claims, job_id)
-        self._drop_inner(self._holders, claim.room, claim.agent)
+        self._drop_claim(claim)
         self._look(claim.room, epoch)
         return claim
 
@@ -291,10 +292,10 @@ class World:
                 self._put_want(better)
                 self._look(want.room)
         for claim in claims:
-            holder = self._holders.get(claim.room, {}).get(claim.agent)
-            if tells_more(None if holder is None else self._claims[holder], claim):
-                if holder is not None:
-                    self._drop(self._claims, holder)
+            held = self._claims.get(self._holders.get(claim.room, {}).get(claim.seat, claim.job_id))
+            if tells_more(held, claim):
+                if held is not None:
+                    self._drop_claim(held)
                 self._put_claim(claim)
                 self._look(claim.room)
 
@@ -407,7 +408,11 @@ class World:
 
     def _put_claim(self, claim: Claim) -> None:
         self._put(self._claims, claim.job_id, claim)
-        self._put_inner(self._holders, claim.room, claim.agent, claim.job_id)
+        self._put_inner(self._holders, claim.room, claim.seat, claim.job_id)
+
+    def _drop_claim(self, claim: Claim) -> None:
+        self._drop(self._claims, claim.job_id)
+        self._drop_inner(self._holders, claim.room, claim.seat)
 
     def _put_inner(self, rows: dict[str, dict[K, V]], room: str, key: K, value: V) -> None:
         if room not in rows:

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
+from tests.simulation.excuses import HANDS_OVER
 from tests.simulation.faults import Faults
 
 SERVED = 15.0
@@ -26,6 +27,7 @@ SETTLES: Mapping[str, float] = {
     "livekit-api": 20.0,
     "person-crash": 20.0,
     "replica-ends": 20.0,
+    HANDS_OVER: 20.0,
     "replica-frozen": 20.0,
     "replica-killed": 20.0,
     "slow-terminations": 20.0,

@@ -4,12 +4,17 @@ nothing about another one's agents.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import math
+from collections.abc import Collection, Mapping
 
 from gateway.keeper.fleet import FORGETFUL
 from tests.simulation.books import NOBODY_LEADS, Life, RoomBook
 from tests.simulation.faults import Faults, Spell
 
+HANDS_OVER = "hands-over"
+"""A replica that ends lets successors come beside its agents."""
+SUCCEEDED = 15.0
+"""Seconds after which whoever hands over leaves, a successor or not."""
 MEMORY_LOSS = ("store-wiped", "store-failover")
 OUT_OF_STORE = ("replica-frozen", "cut-off-store", "store-unreliable", "store-slow", "store-away")
 CANNOT_TELL = (*OUT_OF_STORE, "replica-killed", "replica-ends")
@@ -80,6 +85,12 @@ def forgotten(faults: Faults, life: Life, now: float) -> bool:
         if loss.began > life.came_at - 60.0
         for away in faults.of(OUT_OF_STORE)
     )
+
+
+def handing_over(faults: Faults, replicas: Collection[int]) -> float:
+    """Until when one of these replicas' agents may have their successors beside them."""
+    began = [s.began for s in faults.of((HANDS_OVER,)) if s.via in replicas and s.ended == math.inf]
+    return max((at + SUCCEEDED for at in began), default=-math.inf)
 
 
 def parted_lately(faults: Faults, via: int, now: float) -> bool:

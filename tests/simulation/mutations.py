@@ -59,6 +59,7 @@ def _at(at: float, what: str, **fields: Any) -> Step:
 
 
 ARRIVE = _at(0.5, "arrive", room="r1", who="p")
+HANDS_OVER = _at(3.0, "replica-ends", how="hands-over", lasts=1.0)
 FROZEN_AS_IT_ENTERS = [_at(0.3, "agents-misbehave", how="freeze", amount=1.0), ARRIVE]
 
 MUTATIONS = [
@@ -206,6 +207,18 @@ MUTATIONS = [
         walls.processes_are_not_ended,
         "I2",
         _history(*FROZEN_AS_IT_ENTERS),
+    ),
+    Mutation(
+        "whoever hands over stays",
+        walls.whoever_hands_over_stays,
+        "I1",
+        _seeds(ARRIVE, HANDS_OVER, replicas=2),
+    ),
+    Mutation(
+        "whoever hands over leaves at once",
+        walls.whoever_hands_over_leaves_at_once,
+        "I3",
+        _seeds(ARRIVE, HANDS_OVER, _at(3.0, "replica-ends", via=1, how="hands-over", lasts=1.0), replicas=3),
     ),
     Mutation(
         "whoever never enters is waited for",

@@ -2,7 +2,8 @@
 
 - I1: never two agents that live and do not stand still in one room. Where one of them was out of touch
   before (it stood still, or its line or LiveKit was gone), two may meet for 2 s, or until 2 s after the last
-  pause or partition, of the replicas that they belong to, that explains why they were not parted.
+  pause or partition, of the replicas that they belong to, that explains why they were not parted. Beside one
+  that hands over its successor may be, for 15 s and as long again as after a pause.
 - I3, I6: no agent that works is taken out of its room without a reason (a stop, a restart, a second agent,
   ...).
 - I4: no agent comes into the successor of a room that ended, on the strength of what was asked before.
@@ -18,11 +19,12 @@ it, avatars.
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Callable
 
 from tests.fakes.livekit import FakeLiveKit
-from tests.fakes.livekit_parts import Link
+from tests.fakes.livekit_parts import Connection, Link
 from tests.fakes.pool_jobs import FakeJob
 from tests.simulation.books import Books, Life, RoomBook
 from tests.simulation.excuses import (
@@ -32,6 +34,7 @@ from tests.simulation.excuses import (
     ended_lately,
     ended_unseen,
     forgotten,
+    handing_over,
     knowable,
     parted_lately,
     told_by_one_that_missed_it,
@@ -75,7 +78,10 @@ class Observer(Books):
             return
         self.overlaps[room] = now
         lives = [self.lives[c] for c in agents if c in self.lives]
-        if any(self.out_of_touch(life) for life in lives):
+        if handing_over(self.faults, {life.replica for life in lives}) > -math.inf:
+            self.counts["handed over"] += 1
+            self._livekit.after(OVERLAP + 0.01, lambda: self._must_be_over(room, now))
+        elif any(self.out_of_touch(life) for life in lives):
             self.counts["overlaps after a pause"] += 1
             self._livekit.after(OVERLAP + 0.01, lambda: self._must_be_over(room, now))
         else:
@@ -87,17 +93,22 @@ class Observer(Books):
             return
         now = self._clock()
         theirs = {self.lives[c].replica for c in self.agents(room) if c in self.lives}
-        over_by = max(began + OVERLAP, self.faults.over_by(PROLONGS, theirs))
+        over_by = max(
+            began + OVERLAP,
+            self.faults.over_by(PROLONGS, theirs),
+            handing_over(self.faults, theirs) + OVERLAP,
+        )
         if now < over_by:
             self._livekit.after(min(0.5, over_by - now + 0.01), lambda: self._must_be_over(room, began))
         else:
-            self.fail(f"I1: two agents in {room} for {now - began:.1f} s after a pause")
+            self.fail(f"I1: two agents in {room} for {now - began:.1f} s after a pause, or handing over")
 
     def _judge_arrival(self, room: str, book: RoomBook, life: Life) -> None:
         now = self._clock()
         listed = [c for c in self._livekit.present(room) if c.agent and c is not life.connection]
         strange = any(c.kind == "dispatch" for c in book.causes)  # nobody of ours looked before it
-        if any(c.link is Link.GHOST for c in listed) and not self.out_of_touch(life) and not strange:
+        ghosts = [c for c in listed if c.link is Link.GHOST and not self._handed_over(c)]
+        if ghosts and not self.out_of_touch(life) and not strange:
             self.fail(
                 f"I1: {life.connection.identity} came into {room} while {listed[0].identity} was listed"
             )
@@ -121,6 +132,11 @@ class Observer(Books):
         quiet = quiet and not ended_unseen(self.faults, book)
         if last < book.ended_at and book.served_since_cause and quiet and not book.returned:
             self.fail(f"I4: {life.connection.identity} came into {room} anew, and nobody had asked there")
+
+    def _handed_over(self, ghost: Connection) -> bool:
+        """It died while its successor was on its way."""
+        life = self.lives.get(ghost)
+        return life is not None and handing_over(self.faults, {life.replica}) > -math.inf
 
     def ends(self, job: FakeJob, how: str) -> None:
         """The keeper ends a job, or has its participant removed: is there a reason?"""
@@ -149,6 +165,8 @@ class Observer(Books):
             return "LiveKit and the store were gone at once"
         if len([c for c in self._livekit.present(room) if c.agent]) > 1:
             return "there were two"
+        if -math.inf < handing_over(self.faults, {life.replica}) <= now:
+            return "no successor came"
         if book.finished_at > max((c.until for c in book.causes), default=-1.0):
             return "it had come unasked, after an agent finished that nobody could tell of"
         if ended_lately(self.faults, book, life, now):

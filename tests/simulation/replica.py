@@ -27,6 +27,8 @@ AGENT = "a"
 HOST = "host"
 CLOSING = 0.3
 """Seconds that jobs have for ending when their gateway ends."""
+HANDOVER = 20.0
+"""Seconds that handing over, and the old jobs' end, may take."""
 METRICS = Metrics()
 """Nobody reads them; to make them takes longer than a history."""
 
@@ -49,6 +51,7 @@ class Replica:
         self.draining = False
         self.frozen = Frozen.NOTHING
         self.on_start: Callable[[Replica], None] = lambda replica: None
+        self.on_hand_over: Callable[[Replica], None] = lambda replica: None
         self._livekit = livekit
         self._store = store
         self._settings = settings
@@ -106,15 +109,18 @@ class Replica:
         self.pool.crash()
         self._tasks.cancel_scope.cancel()
 
-    async def end(self, drain: float) -> None:
+    async def end(self, drain: float, *, hands_over: bool) -> None:
         """SIGTERM: drain for so many seconds, then leave, in the order of `gateway.app`; calls that still run
-        are cut."""
+        are handed over, or cut."""
         pool, keeper = self.pool, self.keeper
         self.draining = True
         pool.drain()
-        deadline = anyio.current_time() + drain
-        while pool.jobs and anyio.current_time() < deadline:  # noqa: ASYNC110  (the fake has no event for it)
-            await anyio.sleep(0.25)
+        await self._idle(pool, drain)
+        if hands_over and pool.jobs and self.pool is pool and self.up:
+            await self._pause.pass_by()
+            self.on_hand_over(self)
+            if await keeper.hand_over():
+                await self._idle(pool, HANDOVER)
         if self.pool is not pool or not self.up:
             return
         keeper.close()
@@ -126,6 +132,11 @@ class Replica:
         self._bury()
         with suppress(StoreUnavailable):
             await keeper.retire()
+
+    async def _idle(self, pool: FakePool, timeout: float) -> None:
+        deadline = anyio.current_time() + timeout
+        while pool.jobs and anyio.current_time() < deadline:  # noqa: ASYNC110  (the fake has no event for it)
+            await anyio.sleep(0.25)
 
     def freeze(self, how_much: Frozen) -> None:
         """SIGSTOP."""

@@ -26,6 +26,7 @@ from tests.fakes.pool_jobs import FakeJob
 from tests.fakes.store import MemoryStore
 from tests.simulation.books import Cause
 from tests.simulation.clock import wall_clock
+from tests.simulation.excuses import HANDS_OVER
 from tests.simulation.history import History
 from tests.simulation.observer import Observer
 from tests.simulation.replica import AGENT, Replica
@@ -74,6 +75,7 @@ class Scene:
         ]
         for each in self.replicas:
             each.on_start = self._started
+            each.on_hand_over = self._hands_over
         livekit.on_event.append(self._webhook)
         self.observer.job_of = self._job_of
         self.observer.joins_call = lambda room: room.startswith(POLICY.removesuffix("*"))
@@ -113,6 +115,9 @@ class Scene:
 
     def up(self) -> list[Replica]:
         return [r for r in self.replicas if r.up]
+
+    def _hands_over(self, replica: Replica) -> None:
+        self.faults.begin(HANDS_OVER, replica.number)
 
     def _started(self, replica: Replica) -> None:
         replica.pool.on_enter = self._entry

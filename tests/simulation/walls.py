@@ -11,7 +11,7 @@ from dataclasses import replace
 from typing import Any
 from unittest.mock import patch
 
-from gateway.keeper import jobs, plan
+from gateway.keeper import jobs, plan, reconcile
 from gateway.keeper.gate import ClaimGate
 from gateway.keeper.model import Claim, End, Room, Seen, Unknown, Want
 from gateway.keeper.ports import LeaseLost
@@ -205,6 +205,14 @@ def ghosts_stay() -> AbstractContextManager[Any]:
 
 def processes_are_not_ended() -> AbstractContextManager[Any]:
     return instead(FakePool, "end", lambda self, job_id, *, kill=False: None)
+
+
+def whoever_hands_over_stays() -> AbstractContextManager[Any]:
+    return instead(reconcile, "over", lambda claim, claims, listed, now: "")
+
+
+def whoever_hands_over_leaves_at_once() -> AbstractContextManager[Any]:
+    return instead(reconcile, "over", lambda claim, claims, listed, now: "late")
 
 
 def never_entered_is_waited_for() -> AbstractContextManager[Any]:

@@ -122,9 +122,20 @@ local function put_want(want)
   expire_room(want.room)
 end
 
-local function put_claim(job_id, room, agent, body)
+-- `seat`: the agent's name, or more than that for a claim that retires (`Claim.seat`).
+local function put_claim(job_id, room, seat, body)
   redis.call('HSET', P .. 'claims', job_id, body)
-  redis.call('HSET', P .. 'holders:' .. room, agent, job_id)
+  redis.call('HSET', P .. 'holders:' .. room, seat, job_id)
+end
+
+local function drop_claim(job_id)
+  local claim = cjson.decode(redis.call('HGET', P .. 'claims', job_id))
+  local holders, retiring = P .. 'holders:' .. claim.room, claim.agent .. '\n' .. job_id
+  if redis.call('HDEL', holders, retiring) == 0 then
+    redis.call('HDEL', holders, claim.agent)
+  end
+  redis.call('HDEL', P .. 'claims', job_id)
+  return claim.room
 end
 
 -- A member of `invitations` is a JSON array that begins with the room.

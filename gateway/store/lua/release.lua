@@ -3,8 +3,5 @@ local body = redis.call('HGET', P .. 'claims', ARGV[4])
 if not body then
   return false
 end
-local claim = cjson.decode(body)
-redis.call('HDEL', P .. 'claims', ARGV[4])
-redis.call('HDEL', P .. 'holders:' .. claim.room, claim.agent)
-look(claim.room)
+look(drop_claim(ARGV[4]))
 return body

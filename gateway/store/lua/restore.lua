@@ -67,18 +67,19 @@ for _ = 1, tonumber(ARGV[4]) do
   end
 end
 while i < #ARGV do
-  local job_id, room, agent, since, body = ARGV[i], ARGV[i + 1], ARGV[i + 2], ARGV[i + 3], ARGV[i + 4]
+  local job_id, room, seat, since, body = ARGV[i], ARGV[i + 1], ARGV[i + 2], ARGV[i + 3], ARGV[i + 4]
   i = i + 5
-  local holder = redis.call('HGET', P .. 'holders:' .. room, agent)
-  local held = holder and redis.call('HGET', P .. 'claims', holder)
+  -- Its own older copy may have another seat.
+  local holder = redis.call('HGET', P .. 'holders:' .. room, seat) or job_id
+  local held = redis.call('HGET', P .. 'claims', holder)
   local told = tonumber(since)
   local stored = held and cjson.decode(held).since
   -- The same job's of the same time, and not the same: identity or close reason were lost.
   if not held or stored < told or (stored == told and holder == job_id and held ~= body) then
-    if holder then
-      redis.call('HDEL', P .. 'claims', holder)
+    if held then
+      drop_claim(holder)
     end
-    put_claim(job_id, room, agent, body)
+    put_claim(job_id, room, seat, body)
     look(room)
   end
 end

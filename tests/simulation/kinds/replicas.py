@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import math
 import random
 from functools import partial
 
 from tests.fakes.pool_jobs import Frozen
+from tests.simulation.excuses import HANDS_OVER
 from tests.simulation.history import Step
 from tests.simulation.kinds.kind import Fields, Kind, Stage, seconds, some_replica
+from tests.simulation.replica import HANDOVER
 from tests.simulation.scene import Scene
 
 
@@ -20,22 +23,27 @@ def kill(scene: Scene, step: Step) -> None:
 
 
 def end(scene: Scene, step: Step) -> None:
-    """SIGTERM: it drains for `amount` seconds. Another process takes its place when it is over."""
+    """SIGTERM: it drains for `amount` seconds, and then hands over what is left (`how`), or cuts it. Another
+    process takes its place when it is over."""
     replica = scene.replica(step.via)
     if not replica.up or replica.draining:
         return
     pool = replica.pool
+    hands_over = step.how == HANDS_OVER
 
     async def work() -> None:
-        await replica.end(step.amount)
+        await replica.end(step.amount, hands_over=hands_over)
 
     def again() -> None:
+        for spell in scene.faults.of((HANDS_OVER,)):
+            if spell.via == replica.number and spell.ended == math.inf:
+                scene.faults.end(spell)
         if replica.up and replica.pool is pool:
             replica.kill()
         scene.later(0.1, partial(scene.start, replica))
 
     scene.spawn(work)
-    scene.during(step.amount + step.lasts + 1.0, again, replica)
+    scene.during(step.amount + step.lasts + 1.0 + (HANDOVER if hands_over else 0.0), again, replica)
 
 
 def freeze(scene: Scene, step: Step) -> None:
@@ -59,7 +67,9 @@ def _down(rng: random.Random, stage: Stage) -> Fields:
 
 
 def _end(rng: random.Random, stage: Stage) -> Fields:
-    return {**some_replica(rng, stage), "amount": seconds(rng, 0.0, 15.0), "lasts": seconds(rng, 0.3, 5.0)}
+    how = rng.choice(["", HANDS_OVER])
+    fields = {**some_replica(rng, stage), "amount": seconds(rng, 0.0, 15.0), "lasts": seconds(rng, 0.3, 5.0)}
+    return {**fields, "how": how}
 
 
 def _freeze(rng: random.Random, stage: Stage) -> Fields:

@@ -1,0 +1,78 @@
+"""Handing calls over at the end of a drain: their rooms get a successor before their agent leaves
+(`ROOMKEEPER_HANDOVER`). The one exception to I1 that is meant, off by default and bounded.
+
+The draining replica lets go of its rooms (`Handover.begin`): a claim that retires holds its room no longer,
+and its job stays. The leader calls a successor, as for any room without an agent, and has the old job leave
+once that works, or when its time is over (`over`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import replace
+
+import structlog
+
+from gateway.keeper.fleet import Fleet
+from gateway.keeper.jobs import Jobs
+from gateway.keeper.model import Claim, Participant, Stage
+from gateway.keeper.ports import Clock, Store, StoreUnavailable
+from gateway.keeper.traces import about
+
+log = structlog.get_logger(__name__)
+
+HANDOVER_TIMEOUT = 15.0
+"""Seconds that a successor may take; then the old agent leaves all the same."""
+
+
+class Handover:
+    def __init__(self, store: Store, fleet: Fleet, jobs: Jobs, clock: Clock) -> None:
+        self._store = store
+        self._fleet = fleet
+        self._jobs = jobs
+        self._clock = clock
+
+    async def begin(self) -> int:
+        """Let go of the rooms of this replica's working agents, where somebody else's worker could take them.
+        Returns of how many; the store hears of each at once, or that one is not handed over."""
+        begun = 0
+        for claim, want in list(self._jobs.held.values()):
+            if not self._fleet.others_serve(claim.agent):
+                log.info("not_handed_over", **about(want), why="no other worker takes jobs")
+                continue
+            try:
+                retires = await self._retire(claim.job_id)
+            except StoreUnavailable as fault:
+                log.warning("not_handed_over", **about(want), why=str(fault))
+                continue
+            if retires:
+                begun += 1
+                log.info("hands_over", **about(want), identity=claim.identity)
+        return begun
+
+    async def _retire(self, job_id: str) -> bool:
+        """False: it does not work (any more)."""
+        while (claim := await self._store.claim_of(job_id)) is not None and claim.stage is Stage.OPEN:
+            if claim.retires_since:
+                return True  # the answer was lost
+            retiring = replace(claim, retires_since=self._clock())
+            if await self._store.advance(retiring, was=claim):
+                self._jobs.rewrite(retiring)
+                return True
+        return False
+
+
+def retiring(claims: Iterable[Claim]) -> frozenset[str]:
+    """The identities of the agents that hand over."""
+    return frozenset(claim.identity for claim in claims if claim.retires_since)
+
+
+def over(claim: Claim, claims: Iterable[Claim], listed: Iterable[Participant], now: float) -> str:
+    """Whether a retiring claim's time is over, and how: `handed_over` to a successor among the room's claims
+    that works and is listed, `late`, or "" as long as it may stay."""
+    there = {participant.identity for participant in listed}
+    for other in claims:
+        holds = other.agent == claim.agent and not other.retires_since
+        if holds and other.stage is Stage.OPEN and other.identity in there:
+            return "handed_over"
+    return "late" if now >= claim.retires_since + HANDOVER_TIMEOUT else ""

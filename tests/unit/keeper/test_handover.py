@@ -1,0 +1,67 @@
+"""What a room with an agent that hands over gets, and when that one leaves. With whom it is handed over to is
+the live tier's affair; what may go wrong meanwhile is the simulator's."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from gateway.keeper import gate
+from gateway.keeper.handover import HANDOVER_TIMEOUT, over, retiring
+from gateway.keeper.model import Participant, Seen, Stage, State
+from gateway.keeper.plan import HANDS_OVER, plan
+from gateway.keeper.situation import Dispatch, RemoveParticipant
+from tests.unit.keeper.test_plan import AGENT, NOW, PERSON, ROOM, RULES, claim, situation, want
+
+OLD = replace(claim(Stage.OPEN, since=NOW - 60), retires_since=NOW - 1)
+NEW = replace(claim(Stage.OPEN), job_id="j2", identity="agent-j2")
+SUCCESSOR = Participant(identity="agent-j2", agent="a")
+BOTH = Seen(room=ROOM, participants=[PERSON, AGENT, SUCCESSOR], at=NOW)
+
+
+def test_a_successor_is_called_beside_it() -> None:
+    """It is neither a ghost nor a stray; the want says what is going on."""
+    seen = Seen(room=ROOM, participants=[PERSON, AGENT], at=NOW)
+    joined = want(state=State.JOINED, identity="agent-j1", lacking_since=0.0)
+    made = plan(situation(want=joined, seen=seen, retiring=frozenset({"agent-j1"})), RULES)
+    assert made.actions == [Dispatch()]
+    assert (made.want.state, made.want.reason) == (State.REPLACING, HANDS_OVER)
+    assert made.want.lacking_since == NOW
+
+
+def test_without_the_claim_it_would_be_put_out() -> None:
+    """The same situation, but nobody hands over."""
+    seen = Seen(room=ROOM, participants=[PERSON, AGENT], at=NOW)
+    made = plan(situation(want=want(state=State.JOINED, identity="agent-j1"), seen=seen), RULES)
+    assert RemoveParticipant("agent-j1", "ghost") in made.actions
+
+
+@pytest.mark.parametrize("stage", [Stage.CONNECTED, Stage.OPEN])
+def test_a_successor_does_not_put_it_out(stage: Stage) -> None:
+    """That is done once, in order, by who sees it out."""
+    now = situation(claim=replace(NEW, stage=stage), seen=BOTH, retiring=frozenset({"agent-j1"}), want=want())
+    assert plan(now, RULES).actions == []
+
+
+def test_it_leaves_once_its_successor_works() -> None:
+    """Open, and listed: not before."""
+    assert over(OLD, [OLD, NEW], BOTH.participants, NOW) == "handed_over"
+    assert over(OLD, [OLD, replace(NEW, stage=Stage.CONNECTED)], BOTH.participants, NOW) == ""
+    assert over(OLD, [OLD, NEW], [PERSON, AGENT], NOW) == ""
+    assert over(OLD, [OLD, replace(NEW, agent="b")], BOTH.participants, NOW) == ""
+    assert over(OLD, [OLD, replace(NEW, retires_since=NOW)], BOTH.participants, NOW) == ""
+
+
+def test_it_leaves_after_its_time_all_the_same() -> None:
+    """The bound of I1's exception."""
+    until = OLD.retires_since + HANDOVER_TIMEOUT
+    assert over(OLD, [OLD], [PERSON, AGENT], until - 0.1) == ""
+    assert over(OLD, [OLD], [PERSON, AGENT], until) == "late"
+
+
+def test_its_successor_knows_it() -> None:
+    """By what the call carries; no other call carries it."""
+    assert retiring([OLD, NEW]) == {"agent-j1"}
+    assert gate.attributes(want(), "agent-j1")[gate.PREDECESSOR] == "agent-j1"
+    assert gate.PREDECESSOR not in gate.attributes(want())
