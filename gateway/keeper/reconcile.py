@@ -25,6 +25,7 @@ from gateway.keeper.policy import Policy
 from gateway.keeper.ports import Clock, LeaseLost, LiveKit, Store
 from gateway.keeper.situation import (
     LOOK_SOON,
+    Action,
     Dispatch,
     EndJob,
     LoseDispatch,
@@ -384,16 +385,19 @@ class Reconciler:
             since = now + ROOM_GONE_GRACE - LEAVE_TIMEOUT
             await self._mark(claim, epoch, stage=Stage.LEAVING, since=since)
             return Look(due=now + ROOM_GONE_GRACE)
+        return await self._make_leave(claim, leave(claim, now), epoch)
+
+    async def _make_leave(self, claim: Claim, how: Iterable[Action], epoch: int) -> Look:
         self._must_lead(epoch)
-        for action in leave(claim, now):
+        for action in how:
             match action:
                 case EndJob():
                     self._end(action)
                 case MarkLeaving():
-                    await self._mark(claim, epoch, stage=Stage.LEAVING, since=now)
+                    await self._mark(claim, epoch, stage=Stage.LEAVING, since=self._clock())
                 case RemoveParticipant():
                     await self._remove(claim.room, action)
-        return Look(due=now + 1.0)
+        return Look(due=self._clock() + 1.0)
 
     async def _see_out(
         self, room: str, dismissed: list[Claim], seen: Seen, answers: dict[str, bool], epoch: int
@@ -403,18 +407,26 @@ class Reconciler:
         for claim in claims:
             if not claim.retires_since or any(claim.job_id == other.job_id for other in dismissed):
                 continue
-            runs = await self._runs(claim, seen, answers)
-            if isinstance(runs, Unknown):
-                looks.append(could_not_tell(runs))
-                continue
-            how = over(claim, claims, seen.participants, self._clock())
-            if runs and not how and claim.stage is not Stage.LEAVING:
-                looks.append(Look(due=claim.retires_since + HANDOVER_TIMEOUT))
-                continue
-            if claim.stage is not Stage.LEAVING:
-                self._metrics.handovers.labels(how if runs else "died").inc()
-            looks.append(await self._dismiss(claim, seen, answers, epoch))
+            looks.append(await self._see_one_out(claim, claims, seen, answers, epoch))
         return looks
+
+    async def _see_one_out(
+        self, claim: Claim, claims: list[Claim], seen: Seen, answers: dict[str, bool], epoch: int
+    ) -> Look:
+        runs, now = await self._runs(claim, seen, answers), self._clock()
+        if isinstance(runs, Unknown):
+            return could_not_tell(runs)
+        how, leaves = over(claim, claims, seen.participants, now), claim.stage is Stage.LEAVING
+        if runs and not how and not leaves:
+            return Look(due=claim.retires_since + HANDOVER_TIMEOUT)
+        if not leaves:
+            self._metrics.handovers.labels(how if runs else "died").inc()
+        if not runs:
+            return await self._dismiss(claim, seen, answers, epoch)
+        steps = leave(claim, now)
+        if all(p.identity != claim.identity for p in seen.participants):  # it must not come back
+            steps += [EndJob(claim, kill=True)]
+        return await self._make_leave(claim, steps, epoch)
 
     async def _see_off(self, want: Want, seen: Seen) -> Look:
         """A stopped want of a name that others serve: its dispatches are deleted and its agent is removed,
