@@ -119,15 +119,13 @@ class Reconciler:
                 self._admission.drop(want)  # it may have ended elsewhere
         wants = [w for w in known if not w.state.ended]
         claims = await self._store.claims(room)  # after the wants: see `_claims_of`
-        looks = []
         answers: dict[str, bool] = {}
+        unwanted = await self._unwanted(room, claims, wants)
+        looks = await self._see_out(claims, unwanted, seen, answers, epoch)  # before anybody else comes
         for number, want in enumerate(wants):
             of_want = await self._claims_of(want) if number else _of_agent(claims, want.agent)
             looks.append(await self._keep(want, of_want, seen, answers, epoch))
-        unwanted = await self._unwanted(room, claims, wants)
         looks += [await self._dismiss(claim, seen, answers, epoch) for claim in unwanted]
-        if any(claim.retires_since for claim in claims):
-            looks += await self._see_out(room, unwanted, seen, answers, epoch)
         looks += [await self._see_off(w, seen) for w in known if w.state is State.STOPPED]
         if not wants and not claims:
             self._memory.forget(room, people=seen.room is None)
@@ -400,15 +398,11 @@ class Reconciler:
         return Look(due=self._clock() + 1.0)
 
     async def _see_out(
-        self, room: str, dismissed: list[Claim], seen: Seen, answers: dict[str, bool], epoch: int
+        self, claims: list[Claim], unwanted: list[Claim], seen: Seen, answers: dict[str, bool], epoch: int
     ) -> list[Look]:
-        """Claims that hand their room over: their jobs leave once it is time. `dismissed` leave already."""
-        looks, claims = [], await self._store.claims(room)
-        for claim in claims:
-            if not claim.retires_since or any(claim.job_id == other.job_id for other in dismissed):
-                continue
-            looks.append(await self._see_one_out(claim, claims, seen, answers, epoch))
-        return looks
+        """Claims that hand their room over: their jobs leave once it is time."""
+        retire = [claim for claim in claims if claim.retires_since and claim not in unwanted]
+        return [await self._see_one_out(claim, claims, seen, answers, epoch) for claim in retire]
 
     async def _see_one_out(
         self, claim: Claim, claims: list[Claim], seen: Seen, answers: dict[str, bool], epoch: int
