@@ -165,7 +165,10 @@ class Observer(Books):
             return "LiveKit and the store were gone at once"
         if len([c for c in self._livekit.present(room) if c.agent]) > 1:
             return "there were two"
-        if -math.inf < handing_over(self.faults, {life.replica}) <= now:
+        hands_over_until = handing_over(self.faults, {life.replica})
+        if hands_over_until > -math.inf and any(c is not life.connection for c in self.working(room)):
+            return "its successor works"
+        if -math.inf < hands_over_until <= now:
             return "no successor came"
         if book.finished_at > max((c.until for c in book.causes), default=-1.0):
             return "it had come unasked, after an agent finished that nobody could tell of"

@@ -13,8 +13,6 @@ from tests.processes.stage import Stage
 from tests.processes.table import row
 from tests.processes.verdict import agentless
 
-CALLS = 6
-"""At any time, of 12 slots: one replica can always be spared."""
 CALL_LASTS = 8.0
 WITHOUT = 3.0
 """Seconds that a room may be without an agent."""
@@ -29,10 +27,26 @@ WITHOUT = 3.0
 )
 async def rolling_restart(outcome: Outcome) -> None:
     """No call is cut; new rooms wait 3 s at most, at p99; a room that had its agent is not without one."""
-    setup = Setup(replicas=3, slots=4, redis=True, env={"ROOMKEEPER_DRAIN_TIMEOUT": "60"})
+    await _roll(outcome, calls=6, slots=4)
+
+
+@row(
+    "rolling-restart-20",
+    "the same with 20 calls at any time, which is more than two cores do at ease",
+    n=3,
+    limit=15,
+)
+async def rolling_restart_of_20(outcome: Outcome) -> None:
+    """No call is cut. How long new rooms wait is two cores' affair: 20 WebRTC calls, three replicas."""
+    await _roll(outcome, calls=20, slots=12)
+
+
+async def _roll(outcome: Outcome, *, calls: int, slots: int) -> None:
+    """`calls` at any time, each with its own caller; two of the three replicas have slots for all of them."""
+    setup = Setup(replicas=3, slots=slots, redis=True, env={"ROOMKEEPER_DRAIN_TIMEOUT": "60"})
     async with stage(setup, outcome) as here:
         over = asyncio.Event()
-        callers = [asyncio.create_task(_calls(here, over), name=f"caller-{i}") for i in range(CALLS)]
+        callers = [asyncio.create_task(_calls(here, over), name=f"caller-{i}") for i in range(calls)]
         for _ in range(outcome.n):
             for replica in here.replicas:
                 await asyncio.wait_for(replica.leave_in_background(), 90)
