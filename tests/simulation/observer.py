@@ -29,6 +29,7 @@ from tests.fakes.pool_jobs import FakeJob
 from tests.simulation.books import Books, Life, RoomBook
 from tests.simulation.excuses import (
     PROLONGS,
+    SUCCEEDED,
     cut_off_from_both,
     end_told_again,
     ended_lately,
@@ -166,8 +167,12 @@ class Observer(Books):
         if len([c for c in self._livekit.present(room) if c.agent]) > 1:
             return "there were two"
         hands_over_until = handing_over(self.faults, {life.replica})
-        if hands_over_until > -math.inf and any(c is not life.connection for c in self.working(room)):
-            return "its successor works"
+        began = hands_over_until - SUCCEEDED
+        if hands_over_until > -math.inf and any(
+            other.job is not None and other.job.offer.room == room and other.came_at > began
+            for other in self.lives.values()
+        ):
+            return "its successor had come"
         if -math.inf < hands_over_until <= now:
             return "no successor came"
         if book.finished_at > max((c.until for c in book.causes), default=-1.0):
