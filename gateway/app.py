@@ -48,8 +48,8 @@ if TYPE_CHECKING:
 log = structlog.get_logger(__name__)
 
 DRAIN_TOLD_EVERY = 60.0
-LEAVES_WITHIN = 5.0
-"""Seconds that the process of a job that was handed over has for ending."""
+LEAVES_WITHIN = 2.0
+"""Seconds that a job has for leaving when nobody took over from it in time."""
 PROBE_TIMEOUT = 2.0
 """Seconds that a readiness probe waits for LiveKit."""
 
@@ -279,8 +279,7 @@ async def _drain(
 ) -> None:
     """Let the calls end by themselves, for as long as the settings say or until a second signal; hand over
     what is left then, where they say so. HTTP is served."""
-    more = HANDOVER_TIMEOUT + LEAVES_WITHIN if settings.handover else 0.0
-    lasts = settings.drain_timeout + more
+    lasts = settings.drain_timeout + (HANDOVER_TIMEOUT + LEAVES_WITHIN if settings.handover else 0.0)
     metrics.draining.set(1)
     metrics.drain_deadline.set(time.time() + lasts)
     async with anyio.create_task_group() as tasks:
@@ -288,7 +287,9 @@ async def _drain(
         tasks.start_soon(_tell_of_the_drain, pool, anyio.current_time() + lasts)
         left = await pool.drain(settings.drain_timeout)
         if left and settings.handover and await keeper.hand_over():
-            left = await pool.drain(more)
+            await pool.drain(HANDOVER_TIMEOUT)
+            await keeper.end_handover()
+            left = await pool.drain(LEAVES_WITHIN)
         log.info("drained", calls_left=left)
         tasks.cancel_scope.cancel()
 

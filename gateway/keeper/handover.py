@@ -3,13 +3,15 @@
 
 The draining replica lets go of its rooms (`Handover.begin`): a claim that retires holds its room no longer,
 and its job stays. The leader calls a successor, as for any room without an agent, and has the old job leave
-once that works, or when its time is over (`over`).
+once that works, or when its time is over (`over`); then the replica ends it by itself, too.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import replace
+from typing import Any
 
 import structlog
 
@@ -18,6 +20,7 @@ from gateway.keeper.jobs import Jobs
 from gateway.keeper.model import Claim, Participant, Stage
 from gateway.keeper.ports import Clock, Store, StoreUnavailable
 from gateway.keeper.traces import about
+from pool.ports import Workers
 
 log = structlog.get_logger(__name__)
 
@@ -26,8 +29,9 @@ HANDOVER_TIMEOUT = 15.0
 
 
 class Handover:
-    def __init__(self, store: Store, fleet: Fleet, jobs: Jobs, clock: Clock) -> None:
+    def __init__(self, store: Store, workers: Workers, fleet: Fleet, jobs: Jobs, clock: Clock) -> None:
         self._store = store
+        self._workers = workers
         self._fleet = fleet
         self._jobs = jobs
         self._clock = clock
@@ -50,14 +54,26 @@ class Handover:
                 log.info("hands_over", **about(want), identity=claim.identity)
         return begun
 
+    async def end(self) -> None:
+        """Their time is over, and nobody has seen them out: a leader that cannot look at rooms does not.
+        Where the store does not answer they are cut soon, with this process."""
+        for job_id in [claim.job_id for claim, _ in self._jobs.held.values() if claim.retires_since]:
+            with suppress(StoreUnavailable):
+                if await self._change(job_id, stage=Stage.LEAVING, since=self._clock()):
+                    self._workers.end(job_id)
+
     async def _retire(self, job_id: str) -> bool:
         """False: it does not work (any more)."""
-        while (claim := await self._store.claim_of(job_id)) is not None and claim.stage is Stage.OPEN:
-            if claim.retires_since:
-                return True  # the answer was lost
-            retiring = replace(claim, retires_since=self._clock())
-            if await self._store.advance(retiring, was=claim):
-                self._jobs.rewrite(retiring)
+        claim = await self._store.claim_of(job_id)
+        works = claim is not None and claim.stage is Stage.OPEN
+        return works and await self._change(job_id, retires_since=self._clock())
+
+    async def _change(self, job_id: str, **changes: Any) -> bool:
+        """False: its claim is gone."""
+        while (claim := await self._store.claim_of(job_id)) is not None:
+            changed = replace(claim, **changes)
+            if await self._store.advance(changed, was=claim):
+                self._jobs.rewrite(changed)
                 return True
         return False
 

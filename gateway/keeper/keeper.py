@@ -128,7 +128,7 @@ class Keeper:
         self._gate = ClaimGate(
             store, livekit, fleet, self._asks, self._jobs, admission, self._wake_soon, metrics, clock
         )
-        self._handover = Handover(store, fleet, self._jobs, clock)
+        self._handover = Handover(store, workers, fleet, self._jobs, clock)
         self._audit = Audit(store, fleet, workers, self._jobs, wants, self._show, metrics, clock)
         self._memory = memory = Memory(clock)
         reconciler = Reconciler(
@@ -352,6 +352,10 @@ class Keeper:
         """Have successors called for the agents that still work here, elsewhere; each leaves once its own one
         works, or after `HANDOVER_TIMEOUT`. Returns how many it concerns."""
         return await self._handover.begin()
+
+    async def end_handover(self) -> None:
+        """After `HANDOVER_TIMEOUT`: who is still there is told to leave."""
+        await self._handover.end()
 
     def now(self) -> float:
         """Seconds since the epoch by the store's clock, on which an invitation ends."""

@@ -13,8 +13,9 @@ from tests.simulation.faults import Faults, Spell
 
 HANDS_OVER = "hands-over"
 """A replica that ends lets successors come beside its agents."""
-SUCCEEDED = 15.0
-"""Seconds after which whoever hands over leaves, a successor or not."""
+SUCCEEDED = 15.5
+"""Seconds after which whoever hands over leaves, a successor or not; some are for telling it to."""
+TELLS = 0.5
 MEMORY_LOSS = ("store-wiped", "store-failover")
 OUT_OF_STORE = ("replica-frozen", "cut-off-store", "store-unreliable", "store-slow", "store-away")
 CANNOT_TELL = (*OUT_OF_STORE, "replica-killed", "replica-ends")

@@ -49,6 +49,10 @@ class Faults:
             s.kind in kinds and s.began <= ended and s.ended >= began and s.hits(via) for s in self._spells
         )
 
+    def calm_but_for(self, kinds: Collection[str], since: float) -> bool:
+        """Whether no fault of any other kind has been at work since then."""
+        return all(s.kind in kinds or s.ended < since for s in self._spells)
+
     def everywhere(self, began: float, ended: float, kinds: Collection[str], rest: float) -> bool:
         """Whether no replica had `rest` seconds in a row in that time without a fault of these kinds."""
         return all(self._longest_calm(began, ended, kinds, via) < rest for via in self._replicas)

@@ -3,7 +3,8 @@
 - I1: never two agents that live and do not stand still in one room. Where one of them was out of touch
   before (it stood still, or its line or LiveKit was gone), two may meet for 2 s, or until 2 s after the last
   pause or partition, of the replicas that they belong to, that explains why they were not parted. Beside one
-  that hands over its successor may be, for 15 s and as long again as after a pause.
+  that hands over its successor may be, for 15 s and as long again as after a pause; in calm until 3 s after
+  both work.
 - I3, I6: no agent that works is taken out of its room without a reason (a stop, a restart, a second agent,
   ...).
 - I4: no agent comes into the successor of a room that ended, on the strength of what was asked before.
@@ -28,8 +29,10 @@ from tests.fakes.livekit_parts import Connection, Link
 from tests.fakes.pool_jobs import FakeJob
 from tests.simulation.books import Books, Life, RoomBook
 from tests.simulation.excuses import (
+    HANDS_OVER,
     PROLONGS,
     SUCCEEDED,
+    TELLS,
     cut_off_from_both,
     end_told_again,
     ended_lately,
@@ -41,6 +44,9 @@ from tests.simulation.excuses import (
     told_by_one_that_missed_it,
 )
 
+HANDING = (HANDS_OVER, "replica-ends")
+SEEN_OUT = 3.0
+"""Seconds in which, in calm, whoever hands over has left when the successor works."""
 OVERLAP = 2.0
 """Seconds for which two agents may meet after one of them was out of touch (I1)."""
 PEOPLE_RETURN = 10.0
@@ -54,6 +60,8 @@ class Observer(Books):
         self.moved = self._count_agents
         self.overlaps: dict[str, float] = {}
         """Rooms with two agents now, since when."""
+        self._work: dict[str, float] = {}
+        """When the two were last seen not to work both."""
         self.counts: Counter[str] = Counter()
         """Things that are allowed and counted."""
         self.longest_overlap = 0.0
@@ -77,7 +85,7 @@ class Observer(Books):
             return
         if room in self.overlaps:
             return
-        self.overlaps[room] = now
+        self.overlaps[room] = self._work[room] = now
         lives = [self.lives[c] for c in agents if c in self.lives]
         if handing_over(self.faults, {life.replica for life in lives}) > -math.inf:
             self.counts["handed over"] += 1
@@ -94,11 +102,14 @@ class Observer(Books):
             return
         now = self._clock()
         theirs = {self.lives[c].replica for c in self.agents(room) if c in self.lives}
-        over_by = max(
-            began + OVERLAP,
-            self.faults.over_by(PROLONGS, theirs),
-            handing_over(self.faults, theirs) + OVERLAP,
-        )
+        over_by = max(began + OVERLAP, self.faults.over_by(PROLONGS, theirs))
+        hands_over_until = handing_over(self.faults, theirs) + OVERLAP
+        if len(self.working(room)) < 2:
+            over_by, self._work = max(over_by, hands_over_until), {**self._work, room: now}
+        elif self.faults.calm_but_for(HANDING, self._work.get(room, began)):
+            over_by = max(over_by, min(self._work.get(room, began) + SEEN_OUT, hands_over_until))
+        else:
+            over_by = max(over_by, hands_over_until)
         if now < over_by:
             self._livekit.after(min(0.5, over_by - now + 0.01), lambda: self._must_be_over(room, began))
         else:
@@ -168,12 +179,13 @@ class Observer(Books):
             return "there were two"
         hands_over_until = handing_over(self.faults, {life.replica})
         began = hands_over_until - SUCCEEDED
+        no_successor = -math.inf < hands_over_until <= now + TELLS
         if hands_over_until > -math.inf and any(
             other.job is not None and other.job.offer.room == room and other.came_at > began
             for other in self.lives.values()
         ):
             return "its successor had come"
-        if -math.inf < hands_over_until <= now:
+        if no_successor:
             return "no successor came"
         if book.finished_at > max((c.until for c in book.causes), default=-1.0):
             return "it had come unasked, after an agent finished that nobody could tell of"

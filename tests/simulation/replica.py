@@ -11,6 +11,7 @@ from contextlib import suppress
 import anyio
 from anyio.abc import TaskGroup
 
+from gateway.keeper.handover import HANDOVER_TIMEOUT
 from gateway.keeper.keeper import Keeper
 from gateway.keeper.notes import Hint
 from gateway.keeper.ports import StoreUnavailable
@@ -27,8 +28,8 @@ AGENT = "a"
 HOST = "host"
 CLOSING = 0.3
 """Seconds that jobs have for ending when their gateway ends."""
-HANDOVER = 20.0
-"""Seconds that handing over, and the old jobs' end, may take."""
+LEAVES = 2.0
+"""Seconds that a job has for leaving when nobody took over from it in time."""
 METRICS = Metrics()
 """Nobody reads them; to make them takes longer than a history."""
 
@@ -120,7 +121,10 @@ class Replica:
             await self._pause.pass_by()
             self.on_hand_over(self)
             if await keeper.hand_over():
-                await self._idle(pool, HANDOVER)
+                await self._idle(pool, HANDOVER_TIMEOUT)
+                await self._pause.pass_by()
+                await keeper.end_handover()
+                await self._idle(pool, LEAVES)
         if self.pool is not pool or not self.up:
             return
         keeper.close()

@@ -6,11 +6,12 @@ import math
 import random
 from functools import partial
 
+from gateway.keeper.handover import HANDOVER_TIMEOUT
 from tests.fakes.pool_jobs import Frozen
 from tests.simulation.excuses import HANDS_OVER
 from tests.simulation.history import Step
 from tests.simulation.kinds.kind import Fields, Kind, Stage, seconds, some_replica
-from tests.simulation.replica import HANDOVER
+from tests.simulation.replica import LEAVES
 from tests.simulation.scene import Scene
 
 
@@ -43,7 +44,8 @@ def end(scene: Scene, step: Step) -> None:
         scene.later(0.1, partial(scene.start, replica))
 
     scene.spawn(work)
-    scene.during(step.amount + step.lasts + 1.0 + (HANDOVER if hands_over else 0.0), again, replica)
+    more = HANDOVER_TIMEOUT + LEAVES if hands_over else 0.0
+    scene.during(step.amount + step.lasts + 1.0 + more, again, replica)
 
 
 def freeze(scene: Scene, step: Step) -> None:
