@@ -3,15 +3,21 @@ the live tier's affair; what may go wrong meanwhile is the simulator's."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 
+import anyio
 import pytest
 
 from gateway.keeper import gate
 from gateway.keeper.handover import HANDOVER_TIMEOUT, over, retiring
-from gateway.keeper.model import Participant, Seen, Stage, State
+from gateway.keeper.model import Ask, Participant, Seen, Stage, State
 from gateway.keeper.plan import HANDS_OVER, plan
 from gateway.keeper.situation import Dispatch, RemoveParticipant
+from tests.simulation.history import History
+from tests.simulation.replica import AGENT as AGENT_OF_SCENES
+from tests.simulation.replica import Replica
+from tests.simulation.scene import Scene, a_scene
 from tests.unit.keeper.test_plan import AGENT, NOW, PERSON, ROOM, RULES, claim, situation, want
 
 OLD = replace(claim(Stage.OPEN, since=NOW - 60), retires_since=NOW - 1)
@@ -65,3 +71,60 @@ def test_its_successor_knows_it() -> None:
     assert retiring([OLD, NEW]) == {"agent-j1"}
     assert gate.attributes(want(), "agent-j1")[gate.PREDECESSOR] == "agent-j1"
     assert gate.PREDECESSOR not in gate.attributes(want())
+
+
+@pytest.mark.anyio
+async def test_a_call_is_handed_over_to_another_replica() -> None:
+    """Begun at the end of the drain; then the old replica is idle, and the want joined by the other's agent."""
+    async with a_scene(History(seed=1, replicas=2, steps=())) as scene:
+        room = "r1"
+        scene.livekit.join(room, "p")
+        old, first = await _served(scene, room)
+        old.pool.drain()
+        assert await old.keeper.hand_over() == 1
+        await _until(lambda: len(scene.observer.agents(room)) == 2)
+        await _until(lambda: not old.pool.jobs)
+        assert [c.identity for c in scene.observer.agents(room)] != [first]
+        other = next(r for r in scene.replicas if r is not old)
+        job = await other.keeper.start_agent(Ask(room=room, agent=AGENT_OF_SCENES))
+        assert job.want.state is State.JOINED
+        assert job.want.identity in {c.identity for c in scene.observer.agents(room)} - {first}
+
+
+@pytest.mark.anyio
+async def test_without_another_worker_nothing_is_handed_over() -> None:
+    """The room keeps its agent for as long as the process lives."""
+    async with a_scene(History(seed=1, replicas=1, steps=())) as scene:
+        scene.livekit.join("r1", "p")
+        old, first = await _served(scene, "r1")
+        old.pool.drain()
+        assert await old.keeper.hand_over() == 0
+        await anyio.sleep(20.0)
+        assert [c.identity for c in scene.observer.agents("r1")] == [first]
+
+
+@pytest.mark.anyio
+async def test_an_agent_that_finishes_meanwhile_has_finished() -> None:
+    """I5: nobody takes over from it."""
+    async with a_scene(History(seed=1, replicas=2, steps=())) as scene:
+        scene.livekit.join("r1", "p")
+        old, _ = await _served(scene, "r1")
+        old.pool.drain()
+        assert await old.keeper.hand_over() == 1
+        old.pool.finish(next(iter(old.pool.jobs.values())))
+        await anyio.sleep(20.0)
+        assert scene.observer.agents("r1") == []
+
+
+async def _served(scene: Scene, room: str) -> tuple[Replica, str]:
+    """The replica whose agent serves the room, and that agent's identity."""
+    scene.ask(room, 0, "ask")
+    await _until(lambda: bool(scene.observer.working(room)))
+    await anyio.sleep(1.0)
+    return next(r for r in scene.replicas if r.pool.jobs), scene.observer.working(room)[0].identity
+
+
+async def _until(holds: Callable[[], bool]) -> None:
+    with anyio.fail_after(10.0):
+        while not holds():  # noqa: ASYNC110  (the world has no one event; its clock is virtual)
+            await anyio.sleep(0.01)
