@@ -75,7 +75,7 @@ def test_its_successor_knows_it() -> None:
 
 @pytest.mark.anyio
 async def test_a_call_is_handed_over_to_another_replica() -> None:
-    """Begun at the end of the drain; then the old replica is idle, and the want joined by the other's agent."""
+    """After it the old replica is idle, and the want joined by the other's agent."""
     async with a_scene(History(seed=1, replicas=2, steps=())) as scene:
         room = "r1"
         scene.livekit.join(room, "p")
