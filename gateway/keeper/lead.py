@@ -141,7 +141,7 @@ class Lead:
         LiveKit sees that so, too, the first comparison tells."""
         now, doubts = self._clock(), self._doubts
         living = [want for want in await self._store.living() if not self._wants.ended(want.id)]
-        claims = {(c.room, c.agent): c for c in await self._store.all_claims()}  # after the wants
+        claims = {(c.room, c.seat): c for c in await self._store.all_claims()}  # after the wants
         looks = itertools.count()
         for some in slices(living):
             self._wants.compare(some, now)
