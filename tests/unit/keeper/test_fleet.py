@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import math
 
-from gateway.keeper.fleet import CATCHES_UP, FORGETFUL, MARGIN, Fleet, Strength
+from gateway.keeper.fleet import CATCHES_UP, FORGETFUL, MARGIN, Fleet
 from gateway.keeper.model import Pulse, Replica
 from gateway.keeper.ports import LEASE
+from gateway.keeper.strength import Strength
 from pool.ports import Capacity
 from tests.fakes.livekit import FakeLiveKit
 from tests.fakes.pool import FakePool

@@ -8,9 +8,10 @@ import anyio
 import pytest
 from prometheus_client import generate_latest
 
-from gateway.keeper.fleet import Fleet, Strength
+from gateway.keeper.fleet import Fleet
 from gateway.keeper.model import Pulse, Replica
 from gateway.keeper.scaling import Demand, wanted_workers
+from gateway.keeper.strength import Strength
 from gateway.metrics import Metrics
 from gateway.settings import KeeperSettings
 from pool.none import NoPool
