@@ -31,8 +31,8 @@ _SCALING = {
     ),
     "roomkeeper_agents_active": (
         "active",
-        "Slots with a job in workers that do not drain; while others take jobs, all slots of a worker"
-        " whose jobs never join.",
+        "Slots with a job in workers that do not drain; while others take jobs, all slots of a"
+        " distrusted worker that takes none.",
     ),
     "roomkeeper_agents_waiting": ("waiting", "Rooms that wait for the agent, or have just called for it."),
     "roomkeeper_buffer_slots": ("buffer", "Slots to be free for whoever asks next (ROOMKEEPER_BUFFER)."),

@@ -154,8 +154,8 @@ class Slots:
             node_id=self._node_id,
             draining=self._draining,
             paused=self._paused,
-            lost=self._trust.lost(jobs.arriving),
-            on_trial=self._trust.on_trial,
+            distrusted=self._trust.distrusted,
+            withheld=self._trust.withholds(jobs.arriving),
         )
 
     def load(self) -> float:

@@ -67,10 +67,10 @@ class PoolMetrics:
             "Job processes that were ended because they did not answer for ROOMKEEPER_UNRESPONSIVE_AFTER.",
             registry=registry,
         )
-        self.corpse = Gauge(
-            "roomkeeper_corpse",
-            "1 while jobs of this worker did not get into their rooms: it takes none for a while, then one"
-            " at a time, until one joins.",
+        self.distrusted = Gauge(
+            "roomkeeper_distrusted",
+            "1 while this worker is distrusted: its jobs did not get into their rooms, so it takes none for a"
+            " while, then one at a time, until one joins.",
             registry=registry,
         )
 

@@ -142,10 +142,10 @@ class Capacity:
     draining: bool = False
     paused: bool = False
     """Nobody could answer for what is offered (`Workers.pause`)."""
-    lost: bool = False
-    """Jobs that it took did not get into their rooms: it takes none for a while."""
-    on_trial: bool = False
-    """So it was until just now: it takes one at a time, until one joins."""
+    distrusted: bool = False
+    """Jobs that it took did not get into their rooms: it takes one at a time at most, until one joins."""
+    withheld: bool = False
+    """It is distrusted, and takes none just now."""
 
     @property
     def taken(self) -> float:
@@ -159,7 +159,7 @@ class Capacity:
     @property
     def takes_jobs(self) -> bool:
         """Whether it would take one, had it a free slot."""
-        return not (self.draining or self.paused or self.lost)
+        return not (self.draining or self.paused or self.withheld)
 
     @property
     def free(self) -> int:
@@ -168,7 +168,7 @@ class Capacity:
         if not self.registered or not self.takes_jobs:
             return 0
         ready = min(self.slots - self.running, self.warm + (SOON_WARM if self.quick else 0)) - self.starting
-        return max(0, min(ready, 1) if self.on_trial else ready)
+        return max(0, min(ready, 1) if self.distrusted else ready)
 
 
 class Listener(Protocol):

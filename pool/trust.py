@@ -1,7 +1,8 @@
 """Whether this worker's jobs get into their rooms. One that takes them, and they never join, keeps others
 from it.
 
-After some such jobs in a row the worker takes none for a while, and then one at a time, until one joins.
+After some such jobs in a row the worker is distrusted: it takes none for a while, and then one at a time,
+until one joins.
 """
 
 from __future__ import annotations
@@ -29,27 +30,27 @@ class Trust:
         self._rests = False
 
     @property
-    def on_trial(self) -> bool:
+    def distrusted(self) -> bool:
         """Whether one job at a time is the most, until one joins."""
         return self._failures >= MOST_FAILURES
 
-    def lost(self, arriving: int) -> bool:
+    def withholds(self, arriving: int) -> bool:
         """Whether no job should be taken now, while so many are on their way into their rooms."""
-        return self.on_trial and (self._rests or arriving > 0)
+        return self.distrusted and (self._rests or arriving > 0)
 
     def joined(self) -> None:
         """A job got into its room."""
-        if self.on_trial:
-            log.info("worker_recovered", failures=self._failures)
+        if self.distrusted:
+            log.info("worker_trusted_again", failures=self._failures)
         self._failures = 0
         self._tell()
 
     def failed(self) -> None:
         """A job had its time, or its process crashed, and it never got into its room."""
         self._failures += 1
-        if self.on_trial and not self._rests:
+        if self.distrusted and not self._rests:
             rest = min(LONGEST_REST, FIRST_REST * 2.0 ** min(self._failures - MOST_FAILURES, 10))
-            log.error("worker_takes_no_job", failures=self._failures, for_s=rest)
+            log.error("worker_distrusted", failures=self._failures, for_s=rest)
             self._rests = True
             asyncio.get_running_loop().call_later(rest, self._rested)
         self._tell()
@@ -59,5 +60,5 @@ class Trust:
         self._tell()
 
     def _tell(self) -> None:
-        self._metrics.corpse.set(self.on_trial)
+        self._metrics.distrusted.set(self.distrusted)
         self._changed()

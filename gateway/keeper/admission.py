@@ -166,7 +166,7 @@ class Admission:
                 return "every worker is draining"
             if not fleet.registered:
                 return "no worker is registered with LiveKit"
-            if not fleet.slots and fleet.lost:
+            if not fleet.slots and fleet.withheld:
                 return "jobs did not get into their rooms: their workers take none for a while"
             if not fleet.slots:
                 return "no worker takes jobs just now"

@@ -156,7 +156,7 @@ def _working(s: Situation, claim: Claim) -> Plan:
 
 
 def _on_its_way(s: Situation, claim: Claim, rules: KeeperSettings) -> Plan:
-    """Each stage before `open` has its limit: corpses, frozen processes, sessions that never open
+    """Each stage before `open` has its limit: dead processes, frozen ones, sessions that never open
     (facts 63, 74)."""
     words, limit = {
         Stage.ACCEPTED: ("the agent is on its way", rules.accept_timeout),

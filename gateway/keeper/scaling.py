@@ -79,9 +79,8 @@ class Scaling:
 
     def _demand(self, agent: str, oldest_wait: float) -> Demand:
         strength = self._fleet.strength(agent)
-        # Instead of workers whose jobs never join others are wanted; where all are so, the fault is not
-        # theirs.
-        active = strength.calls + (strength.lost if strength.slots else 0)
+        # Instead of distrusted workers others are wanted; where all are so, the fault is not theirs.
+        active = strength.calls + (strength.withheld if strength.slots else 0)
         return Demand(
             agent=agent,
             active=active,

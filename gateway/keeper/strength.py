@@ -17,8 +17,8 @@ class Strength:
     free: int = 0
     calls: int = 0
     """Slots with a job in workers that do not drain, whether they take another one or not."""
-    lost: int = 0
-    """Slots without a job of workers that take none for a while, since theirs do not get into their rooms."""
+    withheld: int = 0
+    """Slots without a job of distrusted workers that take none just now."""
     smallest: int = 0
     """Slots of the smallest worker that does not drain."""
     registered: bool = False
@@ -37,7 +37,8 @@ class Strength:
             busy=self.busy + (worker.running + worker.starting if takes else 0),
             free=self.free + (worker.free if takes else 0),
             calls=self.calls + (0 if worker.draining else worker.running + worker.starting),
-            lost=self.lost + (worker.slots - worker.running if worker.lost and not worker.draining else 0),
+            withheld=self.withheld
+            + (worker.slots - worker.running if worker.withheld and not worker.draining else 0),
             smallest=self.smallest if worker.draining else min(worker.slots, self.smallest or worker.slots),
             registered=self.registered or worker.registered,
             draining=worker.draining and (self.draining or not self.workers),

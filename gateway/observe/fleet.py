@@ -39,13 +39,13 @@ def _workers() -> list[Alert]:
     died = 'roomkeeper_job_processes_died_total{when="warm"}'
     return [
         Alert(
-            name="RoomkeeperCorpse",
-            expr=f"max by ({PROCESS}) (roomkeeper_corpse) == 1",
+            name="RoomkeeperWorkerDistrusted",
+            expr=f"max by ({PROCESS}) (roomkeeper_distrusted) == 1",
             lasting="1m",
             severity="ticket",
-            summary="The worker {{ $labels.instance }} has stopped itself",
-            description="The jobs that it took never joined their rooms, so it takes no more. The others"
-            " serve its share.",
+            summary="The worker {{ $labels.instance }} is distrusted",
+            description="The jobs that it took never joined their rooms, so it takes none for a while, and"
+            " then one at a time. The others serve its share.",
         ),
         Alert(
             name="RoomkeeperProcessesDie",

@@ -27,14 +27,14 @@ def process() -> list[Panel]:
         ),
         lines(
             "Processes in trouble",
-            "Job processes that died, stood still or took too much memory; workers that stopped themselves.",
+            "Job processes that died, stood still or took too much memory; distrusted workers.",
             Ask(
                 f"sum by (when) (rate(roomkeeper_job_processes_died_total{{{HERE}}}[{RATE}]))",
                 "died: {{when}}",
             ),
             Ask(f"sum(rate(roomkeeper_unresponsive_jobs_total{{{HERE}}}[{RATE}]))", "stood still"),
             Ask(f"sum(rate(roomkeeper_memory_limit_exceeded_total{{{HERE}}}[{RATE}]))", "too much memory"),
-            Ask(f"sum(roomkeeper_corpse{{{HERE}}})", "workers stopped"),
+            Ask(f"sum(roomkeeper_distrusted{{{HERE}}})", "workers distrusted"),
         ),
         lines(
             "Job start",

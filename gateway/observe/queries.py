@@ -42,11 +42,11 @@ def workers_wanted(matchers: str = "") -> str:
 
 
 def workers_present(matchers: str = "") -> str:
-    """Processes with slots that neither drain nor have stopped themselves; 0 where only gateways are."""
+    """Processes with slots that neither drain nor are distrusted; 0 where only gateways are."""
     return (
         f"(count by (namespace) (\n"
         f"  sum by ({PROCESS}) (roomkeeper_slots{matchers}) > 0\n"
         f"  unless max by ({PROCESS}) (roomkeeper_draining{matchers}) == 1\n"
-        f"  unless max by ({PROCESS}) (roomkeeper_corpse{matchers}) == 1\n"
+        f"  unless max by ({PROCESS}) (roomkeeper_distrusted{matchers}) == 1\n"
         f") or 0 * sum by (namespace) (roomkeeper_leading{matchers}))"
     )

@@ -107,7 +107,7 @@ def _why_not(replicas: Sequence[ReplicaAnswer]) -> tuple[str, str]:
     if all(replica.draining for replica in replicas):
         return "draining", "they were told to end: start new ones"
     return (
-        "out of the store's reach, or what they took never joined",
+        "out of the store's reach, or distrusted: what they took never joined",
         "see the line `store`, and the gateway's log for jobs that did not get into their rooms",
     )
 

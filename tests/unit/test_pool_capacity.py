@@ -47,8 +47,8 @@ def test_a_slot_is_free_when_a_process_for_it_comes_quickly() -> None:
 
 def test_a_worker_whose_jobs_never_join_is_full() -> None:
     """LiveKit asks another one."""
-    lost = Capacity(slots=3, warm=3, node_id="ND_1", lost=True)
-    assert (load_of(lost), lost.free) == (1.0, 0)
+    withheld = Capacity(slots=3, warm=3, node_id="ND_1", distrusted=True, withheld=True)
+    assert (load_of(withheld), withheld.free) == (1.0, 0)
 
 
 def test_load_grows_with_every_job() -> None:
@@ -57,10 +57,10 @@ def test_load_grows_with_every_job() -> None:
     assert loads == sorted(set(loads))
 
 
-def test_a_worker_on_trial_has_one_free_slot() -> None:
+def test_a_distrusted_worker_has_one_free_slot() -> None:
     """Until its job has joined, the keeper must not call for more: they would be dropped."""
-    trial = Capacity(slots=8, running=1, warm=7, on_trial=True, node_id="ND_1")
-    assert trial.free == 1
+    distrusted = Capacity(slots=8, running=1, warm=7, distrusted=True, node_id="ND_1")
+    assert distrusted.free == 1
 
 
 def test_only_so_many_jobs_may_wait_for_a_process() -> None:

@@ -189,11 +189,11 @@ async def test_an_unknown_job_is_ignored(scene: Scene) -> None:
 class TestWhatSpeaksAgainstTheWorker:
     """Jobs that never got into their rooms, when that was no will of theirs, nor ours."""
 
-    def lost_after(self, scene: Scene) -> bool:
+    def distrusted_after(self, scene: Scene) -> bool:
         """Whether this one and two more before it make the worker take no more."""
         for _ in range(MOST_FAILURES - 1):
             scene.trust.failed()
-        return scene.trust.lost(arriving=0)
+        return scene.trust.withholds(arriving=0)
 
     def exit(self, scene: Scene, code: int) -> None:
         scene.process.exitcode = code
@@ -210,37 +210,37 @@ class TestWhatSpeaksAgainstTheWorker:
     async def test_a_crash_on_the_way_does(self, launched: Scene) -> None:
         """As of a machine whose network or native library is broken."""
         self.exit(launched, -11)
-        assert self.lost_after(launched)
+        assert self.distrusted_after(launched)
 
     async def test_an_agent_that_raised_does_not(self, launched: Scene) -> None:
         """It would on any other worker."""
         launched.report(Kind.RAISED, "ValueError")
         self.exit(launched, 0)
-        assert not self.lost_after(launched)
+        assert not self.distrusted_after(launched)
 
     async def test_an_agent_that_returned_does_not(self, launched: Scene) -> None:
         """It had its will."""
         self.exit(launched, 0)
-        assert not self.lost_after(launched)
+        assert not self.distrusted_after(launched)
 
     async def test_one_that_could_not_connect_does(self, launched: Scene) -> None:
         """Its entrypoint raised what livekit-rtc raises when there is no way to LiveKit."""
         launched.report(Kind.RAISED, "ConnectError")
         self.exit(launched, 0)
-        assert self.lost_after(launched)
+        assert self.distrusted_after(launched)
 
     async def test_one_that_did_not_get_there_in_time_does(self, launched: Scene) -> None:
         """The keeper kills it without a word before that."""
         launched.jobs.end("J", kill=True)
         self.exit(launched, -9)
-        assert self.lost_after(launched)
+        assert self.distrusted_after(launched)
 
     async def test_one_that_was_stopped_does_not(self, launched: Scene) -> None:
         """Nobody wanted it any more: it is asked to leave, and killed when it does not."""
         launched.jobs.end("J", kill=False)
         launched.jobs.end("J", kill=True)
         self.exit(launched, -9)
-        assert not self.lost_after(launched)
+        assert not self.distrusted_after(launched)
 
     async def test_one_that_was_not_let_in_does_not(self, launched: Scene) -> None:
         """The store did not answer in time, say."""
@@ -249,10 +249,10 @@ class TestWhatSpeaksAgainstTheWorker:
         while Kind.UNCONFIRMED not in launched.kinds:  # noqa: ASYNC110
             await asyncio.sleep(0)
         self.exit(launched, -11)
-        assert not self.lost_after(launched)
+        assert not self.distrusted_after(launched)
 
     async def test_one_that_was_in_its_room_does_not(self, launched: Scene) -> None:
         """Whatever it died of later."""
         launched.report(Kind.CONNECTED)
         self.exit(launched, -9)
-        assert not self.lost_after(launched)
+        assert not self.distrusted_after(launched)

@@ -35,8 +35,8 @@ class Scene:
             self.trust.failed()
 
     @property
-    def corpse(self) -> float | None:
-        return self.registry.get_sample_value("roomkeeper_corpse")
+    def distrusted(self) -> float | None:
+        return self.registry.get_sample_value("roomkeeper_distrusted")
 
 
 @pytest.fixture
@@ -49,27 +49,27 @@ def scene(monkeypatch: pytest.MonkeyPatch) -> Scene:
 async def test_it_takes_jobs_until_some_in_a_row_failed(scene: Scene) -> None:
     """One or two may be the room's fault."""
     scene.fail(MOST_FAILURES - 1)
-    assert not scene.trust.lost(arriving=5)
+    assert not scene.trust.withholds(arriving=5)
     scene.trust.joined()
     scene.fail(MOST_FAILURES - 1)
-    assert not scene.trust.lost(arriving=5)
-    assert scene.corpse == 0
+    assert not scene.trust.withholds(arriving=5)
+    assert scene.distrusted == 0
     scene.fail(1)
-    assert scene.trust.lost(arriving=0)
-    assert scene.corpse == 1
+    assert scene.trust.withholds(arriving=0)
+    assert scene.distrusted == 1
 
 
 async def test_after_its_rest_it_takes_one_at_a_time(scene: Scene) -> None:
     """And as many as before once one has joined. Whoever waits is told."""
     scene.fail(MOST_FAILURES)
     told = scene.changes
-    while scene.trust.lost(arriving=0):  # noqa: ASYNC110  (its own timer ends it)
+    while scene.trust.withholds(arriving=0):  # noqa: ASYNC110  (its own timer ends it)
         await asyncio.sleep(0.005)
     assert scene.changes > told
-    assert scene.trust.lost(arriving=1)
+    assert scene.trust.withholds(arriving=1)
     scene.trust.joined()
-    assert not scene.trust.lost(arriving=1)
-    assert scene.corpse == 0
+    assert not scene.trust.withholds(arriving=1)
+    assert scene.distrusted == 0
 
 
 async def test_each_further_failure_is_a_longer_rest_up_to_a_bound(

@@ -83,8 +83,8 @@ async def test_a_worker_whose_jobs_never_join_takes_no_more(livekit_server: Live
             await stage.call()
         await stage.keeper.until(lambda: stage.keeper.count(Kind.EXITED) == 3)
         capacity = stage.pool.capacity()
-        assert (capacity.lost, capacity.free) == (True, 0)
-        assert stage.sample("roomkeeper_corpse") == 1
+        assert (capacity.withheld, capacity.free) == (True, 0)
+        assert stage.sample("roomkeeper_distrusted") == 1
 
 
 async def test_how_long_a_job_took_to_start_is_told(livekit_server: LiveKitServer) -> None:

@@ -221,7 +221,7 @@ def test_a_dispatch_that_nobody_claimed_in_time_is_lost() -> None:
     [(Stage.ACCEPTED, 8.0), (Stage.LAUNCHED, 15.0), (Stage.ENTERED, 15.0), (Stage.CONNECTED, 30.0)],
 )
 def test_a_job_that_comes_no_further_is_killed_at_its_limit(stage: Stage, limit: float) -> None:
-    """Corpses and frozen processes (facts 63, 74)."""
+    """Dead and frozen processes (facts 63, 74)."""
     before = plan(situation(claim=claim(stage, since=NOW - limit + 0.1)), RULES)
     late = claim(stage, since=NOW - limit)
     after = plan(situation(claim=late), RULES)

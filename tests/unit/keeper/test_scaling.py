@@ -117,13 +117,13 @@ def test_calls_of_a_worker_that_is_away_count() -> None:
     assert (strength.calls, strength.slots) == (3, 0)
 
 
-def test_slots_of_a_worker_whose_jobs_never_join_count_beside_one_that_takes_jobs() -> None:
+def test_slots_of_a_distrusted_worker_count_beside_one_that_takes_jobs() -> None:
     """Another worker is wanted in its place; where all are so, no number of workers would help."""
-    lost = Capacity(slots=4, running=1, warm=3, node_id="n", lost=True)
-    alone = Strength().with_worker(lost)
+    distrusted = Capacity(slots=4, running=1, warm=3, node_id="n", distrusted=True, withheld=True)
+    alone = Strength().with_worker(distrusted)
     beside = alone.with_worker(Capacity(slots=4, running=2, warm=2, node_id="n"))
     assert (alone.calls, alone.slots) == (1, 0)
-    assert (beside.calls, beside.lost, beside.slots) == (3, 3, 4)
+    assert (beside.calls, beside.withheld, beside.slots) == (3, 3, 4)
 
 
 def test_a_gateway_without_workers_is_no_worker() -> None:

@@ -217,17 +217,17 @@ CAPACITY = (
 
 WORKERS = (
     Case(
-        alert="RoomkeeperCorpse",
+        alert="RoomkeeperWorkerDistrusted",
         when="a worker's jobs never join",
-        series={f"roomkeeper_corpse{{{POD}}}": "0x2 1x10", f"roomkeeper_corpse{{{OTHER}}}": "0x12"},
+        series={f"roomkeeper_distrusted{{{POD}}}": "0x2 1x10", f"roomkeeper_distrusted{{{OTHER}}}": "0x12"},
         at="6m",
-        says="The worker 10.0.0.1:8080 has stopped itself",
+        says="The worker 10.0.0.1:8080 is distrusted",
         labels=ON_POD,
     ),
     Case(
-        alert="RoomkeeperCorpse",
+        alert="RoomkeeperWorkerDistrusted",
         when="all take jobs",
-        series={f"roomkeeper_corpse{{{POD}}}": "0x10"},
+        series={f"roomkeeper_distrusted{{{POD}}}": "0x10"},
         at="6m",
     ),
     Case(
