@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gateway.keeper.jobs import advanced
 from gateway.keeper.model import Claim, End, Participant, Room, Seen, Source, Stage, State, Want
+from gateway.keeper.outcome import advanced
 from gateway.keeper.plan import BACK_FOR_GOOD, plan
 from gateway.keeper.situation import (
     Dispatch,
