@@ -10,13 +10,13 @@ import asyncio
 import contextlib
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
 
 import psutil
 import structlog
 
 from pool.clock import uptime
 from pool.compat import Executor
+from pool.job import Job
 from pool.metrics import PoolMetrics
 from pool.ports import Gate, JobEvent, JobEventKind
 from pool.reports import Answer, Report, Wire
@@ -25,42 +25,12 @@ from pool.trust import Trust
 
 log = structlog.get_logger(__name__)
 
-NO_WAY = "ConnectError"
-"""livekit-rtc's exception for a room that could not be connected to."""
 CONFIRM_TIMEOUT = 5.0
 """Seconds for the gate to confirm a claim; after that the job does not enter: unknown lets nobody in."""
 STOOD_STILL = 1.0
 """Seconds that a timer may be late; after that this process was stopped, and so long it waits for news."""
 DRAIN_REPORTS = 1.0
 """Seconds for the reports of an exited process to arrive, should a grandchild hold its socket open."""
-
-
-@dataclass(slots=True, eq=False)
-class Job:
-    """One job of this worker."""
-
-    id: str
-    executor: Executor | None = None
-    """The process that has it; None while it is offered or accepted."""
-    process: psutil.Process | None = None
-    """The same process, safe against a reused pid; None when it died before it was looked at."""
-    wire: Wire | None = None
-    ended: bool = False
-    """Somebody asked for its end."""
-    killed: bool = False
-    entered: bool = False
-    connected: bool = False
-    raised: str = ""
-    """The type of the exception that its entrypoint raised."""
-    unwanted: bool = False
-    """It was not let in after it had been launched."""
-    overdue: bool = False
-    """It was killed since it did not get into its room in time."""
-    asked: bool = False
-    """It was asked whether it still answers, and has not answered yet."""
-    left: bool = False
-    exit_code: int | None = None
-    timers: list[asyncio.TimerHandle] = field(default_factory=list)
 
 
 class Jobs:
@@ -215,17 +185,8 @@ class Jobs:
         log.info("job_exited", job=job.id, pid=pid, exit_code=job.exit_code)
         self._settle()
         self._tell(JobEvent(job_id=job.id, kind=JobEventKind.EXITED, detail=str(job.exit_code), pid=pid))
-        if self._failed_to_join(job):
+        if job.failed_to_join:
             self._trust.failed()
-
-    def _failed_to_join(self, job: Job) -> bool:
-        """Whether that speaks against this worker. An entrypoint that raises would do so on any other, but
-        for want of a way to LiveKit; one that returns has had its will."""
-        if job.connected or job.unwanted:
-            return False
-        if job.raised:
-            return job.raised == NO_WAY
-        return job.overdue or (job.exit_code != 0 and not job.ended)
 
     # -- reports -------------------------------------------------------------------------------------------
 
