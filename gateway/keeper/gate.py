@@ -18,7 +18,7 @@ from gateway.keeper.fleet import Fleet
 from gateway.keeper.jobs import Jobs
 from gateway.keeper.model import Ask, Claim, Source, Stage, State, Unknown, Want
 from gateway.keeper.ports import Clock, LiveKit, Store, StoreUnavailable
-from gateway.keeper.traces import ATTRIBUTE, carried, parse, trace_id
+from gateway.keeper.traces import ATTRIBUTE, carried, parse, traced
 from gateway.metrics import Metrics
 from pool.ports import Offer, Verdict
 
@@ -98,11 +98,13 @@ class ClaimGate:
             self._metrics.dispatches.labels("claimed").inc()
         elif word == "duplicate":
             self._metrics.duplicates_refused.inc()
-        traced = (
-            {"trace_id": trace_id(within)} if (within := parse(offer.attributes.get(ATTRIBUTE, ""))) else {}
-        )
         log.info(
-            "job_offered", room=offer.room, sid=offer.sid, livekit_job=offer.job_id, verdict=word, **traced
+            "job_offered",
+            room=offer.room,
+            sid=offer.sid,
+            livekit_job=offer.job_id,
+            verdict=word,
+            **traced(parse(offer.attributes.get(ATTRIBUTE, ""))),
         )
         return verdict
 

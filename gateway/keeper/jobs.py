@@ -210,8 +210,7 @@ class Jobs:
         if told_at is not None and not claim.closed_at:
             claim = replace(claim, closed_at=told_at)
         _, known = self.held.get(claim.job_id, (claim, None))
-        fields = about(known) if known else {"room": claim.room, "agent": claim.agent, "job": claim.want_id}
-        log.info("agent_out", **fields, end=end.value)
+        log.info("agent_out", **about(known or claim), end=end.value)
         # The want first: a kill in between leaves a claim without process, which a pass cleans up.
         while True:
             want = await self._store.want(claim.want_id)

@@ -10,7 +10,7 @@ import hashlib
 import re
 import secrets
 
-from gateway.keeper.model import Want
+from gateway.keeper.model import Claim, Want
 
 ATTRIBUTE = "traceparent"
 """Of a job, and of what calls for it: as the HTTP header."""
@@ -72,7 +72,13 @@ def carried(want: Want) -> dict[str, str]:
     return {ATTRIBUTE: traceparent(trace_id(want.traceparent), span_id(want), sampled=wanted)}
 
 
-def about(want: Want) -> dict[str, str]:
-    """The fields of a log line about a want."""
-    fields = {"room": want.room, "agent": want.agent, "job": want.id}
-    return fields | {"trace_id": trace_id(want.traceparent)} if want.traceparent else fields
+def about(what: Want | Claim) -> dict[str, str]:
+    """The fields of a log line about a want, or about a claim whose want is not known."""
+    if isinstance(what, Claim):
+        return {"room": what.room, "agent": what.agent, "job": what.want_id}
+    return {"room": what.room, "agent": what.agent, "job": what.id} | traced(what.traceparent)
+
+
+def traced(text: str) -> dict[str, str]:
+    """The field of a log line that names a traceparent's trace; none without one."""
+    return {"trace_id": trace_id(text)} if text else {}
