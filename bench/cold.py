@@ -5,12 +5,9 @@ LiveKit runs already, and the files are in the system's cache: the first run is 
 
 from __future__ import annotations
 
-import asyncio
 import statistics
 import time
 from collections.abc import Sequence
-
-import httpx
 
 from bench.report import Row
 from tests.live.gateway import Gateway
@@ -52,15 +49,8 @@ async def run(n: int = N) -> tuple[Sequence[Row], Sequence[str]]:
 
 async def _answers(gateway: Gateway, path: str, began: float) -> float:
     """Seconds since `began` until the path answers 200."""
-    async with httpx.AsyncClient(base_url=gateway.url, timeout=2) as client:
-        while time.monotonic() < began + TIMEOUT:
-            try:
-                if (await client.get(path)).status_code == 200:
-                    return time.monotonic() - began
-            except httpx.TransportError:
-                pass
-            await asyncio.sleep(LOOK_EVERY)
-    raise RuntimeError(f"{path} did not answer within {TIMEOUT:g} s:\n{gateway.log_tail()}")
+    await gateway.wait_until(path, 200, timeout=TIMEOUT, every=LOOK_EVERY)
+    return time.monotonic() - began
 
 
 def _row(variant: str, livez: Sequence[float], readyz: Sequence[float]) -> Row:

@@ -120,7 +120,8 @@ class Gateway:
         await self.wait_until("/readyz", 200, timeout=READY_TIMEOUT)
         return self
 
-    async def wait_until(self, path: str, status: int, *, timeout: float) -> None:
+    async def wait_until(self, path: str, status: int, *, timeout: float, every: float = 0.05) -> None:
+        """Return once the path answers so; asked every so many seconds. Raises AssertionError."""
         deadline = time.monotonic() + timeout
         seen: object = "no answer"
         while time.monotonic() < deadline:
@@ -133,7 +134,7 @@ class Gateway:
                     return
             except httpx.TransportError as error:
                 seen = repr(error)
-            await asyncio.sleep(0.05)
+            await asyncio.sleep(every)
         raise AssertionError(
             f"{path} did not answer {status} in {timeout} s; last: {seen}\n{self.log_tail()}"
         )
