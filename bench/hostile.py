@@ -21,7 +21,7 @@ from concurrent.futures import ProcessPoolExecutor
 import structlog
 
 from bench.report import Row
-from gateway.settings import read
+from gateway.environment import read
 from tests import hostile
 from tests.door import PRODUCTION, door_of
 from tests.fakes.livekit import FakeLiveKit

@@ -14,8 +14,9 @@ from typing import Annotated
 
 import typer
 
+from gateway.environment import read
 from gateway.errors import RoomkeeperError, SettingsError
-from gateway.settings import LiveKitSettings, Settings, read
+from gateway.settings import LiveKitSettings, Settings
 
 app = typer.Typer(
     help="Puts exactly one agent into every LiveKit room that wants one, and keeps it there.",

@@ -40,10 +40,10 @@ with atheris.instrument_imports(include=["gateway", "google.protobuf.json_format
     from google.protobuf.json_format import Parse
     from livekit.api import TokenVerifier
 
+    from gateway.environment import read
     from gateway.http import wire
     from gateway.livekit import tokens, webhooks
     from gateway.sessions.model import Session
-    from gateway.settings import read
     from tests.door import PRODUCTION, door_of
     from tests.fakes.livekit import FakeLiveKit
     from tests.hostile import (

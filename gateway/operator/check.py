@@ -13,6 +13,7 @@ import sys
 from collections.abc import Collection, Mapping, Sequence
 from typing import NoReturn
 
+from gateway.environment import read
 from gateway.errors import SettingsError
 from gateway.operator import agent, host, livekit, media, processes, show, store
 from gateway.operator.door import url_of
@@ -20,7 +21,7 @@ from gateway.operator.line import Check, Finding, Line, Report, Status, ok, warn
 from gateway.operator.runner import run
 from gateway.operator.secrets import cleaner
 from gateway.operator.site import Site, open_site
-from gateway.settings import Settings, read
+from gateway.settings import Settings
 
 INTERRUPTED = 130
 

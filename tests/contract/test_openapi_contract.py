@@ -11,9 +11,9 @@ from pathlib import Path
 import anyio
 import pytest
 
+from gateway.environment import read
 from gateway.listening import listen
 from gateway.server import Signals, serve
-from gateway.settings import read
 from tests.door import PRODUCTION, door_of, operator
 from tests.fakes.livekit import FakeLiveKit
 

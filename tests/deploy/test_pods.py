@@ -7,9 +7,10 @@ import re
 import pytest
 
 from gateway.app import PROBE_TIMEOUT
+from gateway.environment import read
 from gateway.http.routes import PROBES
 from gateway.server import LAST_REQUESTS
-from gateway.settings import Settings, read
+from gateway.settings import Settings
 from tests.deploy.manifests import (
     K8S,
     OVERLAYS,
@@ -28,8 +29,8 @@ from tests.deploy.manifests import (
 TO_END = 30.0
 """Seconds that a process may take after its drain: it ends what is left (3 s and a SIGKILL), retires, and
 answers the last requests."""
-SETTINGS = (K8S.parent / "gateway" / "settings.py").read_text()
-READ = {name for names in re.findall(r'get\(\s*"([A-Z_ ]+)"', SETTINGS) for name in names.split()}
+READER = (K8S.parent / "gateway" / "environment.py").read_text()
+READ = {name for names in re.findall(r'get\(\s*"([A-Z_ ]+)"', READER) for name in names.split()}
 """Every variable that Roomkeeper reads."""
 
 pytestmark = [pytest.mark.needs("kustomize"), pytest.mark.parametrize("overlay", OVERLAYS)]

@@ -11,9 +11,9 @@ from collections.abc import AsyncIterator
 import anyio
 import pytest
 
+from gateway.environment import read
 from gateway.listening import listen
 from gateway.server import Signals, serve
-from gateway.settings import read
 from tests.door import PRODUCTION, Door, door_of
 from tests.fakes.livekit import FakeLiveKit
 from tests.hostile import GOOD_JOB, JOB, UNCOUNTED, operator

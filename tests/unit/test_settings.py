@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from gateway.environment import read
 from gateway.errors import SettingsError
-from gateway.settings import read
 
 PRODUCTION = {
     "LIVEKIT_URL": "wss://livekit.example.com",

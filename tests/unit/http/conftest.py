@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from gateway.settings import read
+from gateway.environment import read
 from tests.door import PRODUCTION, Door, OpenDoor, door_of
 from tests.fakes.livekit import FakeLiveKit
 

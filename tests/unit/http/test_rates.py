@@ -9,10 +9,10 @@ import pytest
 from limits import parse
 from limits.aio.strategies import SlidingWindowCounterRateLimiter
 
+from gateway.environment import read
 from gateway.errors import SettingsError
 from gateway.http.rates import OwnCounts
 from gateway.livekit.tokens import mint_report
-from gateway.settings import read
 from tests.door import Door, OpenDoor, bearer, operator, participant
 from tests.hostile import KEY, SECRET, SITE, jwt
 

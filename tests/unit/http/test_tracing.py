@@ -8,8 +8,8 @@ from collections.abc import AsyncIterator
 import pytest
 from structlog.contextvars import get_contextvars
 
+from gateway.environment import read
 from gateway.keeper.reports import RoomReport
-from gateway.settings import read
 from gateway.traces import Span, Traces
 from tests.door import PRODUCTION, Door, bearer, door_of
 from tests.fakes.livekit import FakeLiveKit

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from gateway.environment import read
 from gateway.http.shapes import (
     Check,
     ProbeAnswer,
@@ -24,7 +25,7 @@ from gateway.operator.check import CHECKS
 from gateway.operator.greeting import Heard
 from gateway.operator.line import Finding, Status
 from gateway.operator.secrets import cleaner
-from gateway.settings import LiveKitSettings, read
+from gateway.settings import LiveKitSettings
 
 LIVEKIT = LiveKitSettings(url="wss://livekit.example.com", api_key="site-key", api_secret="s" * 32)
 TOKEN = tokens.mint_operator("site-key", "s" * 32, identity="op", ttl=60)
