@@ -47,6 +47,25 @@ class Ask:
     """`{{label}}` stands for a label's value."""
 
 
+def total(gauge: str, legend: str = "", *, by: str = "") -> Ask:
+    """Of all processes together; of a gauge named without our prefix. By a label the legend is its value."""
+    return _sum(f"roomkeeper_{gauge}{{{HERE}}}", legend, by)
+
+
+def rate(counter: str, legend: str = "", *, by: str = "") -> Ask:
+    """How often a second; the same of a counter."""
+    return _sum(f"rate(roomkeeper_{counter}{{{HERE}}}[{RATE}])", legend, by)
+
+
+def by_agent(gauge: str, legend: str = "{{agent}}") -> Ask:
+    """What the leader tells of each agent's name; when the lead changes, two do for a moment."""
+    return Ask(f"max by (agent) (roomkeeper_{gauge}{{{AGENT}}})", legend)
+
+
+def _sum(what: str, legend: str, by: str) -> Ask:
+    return Ask(f"sum by ({by}) ({what})" if by else f"sum({what})", legend or f"{{{{{by}}}}}")
+
+
 def lines(
     title: str,
     says: str,
@@ -112,12 +131,7 @@ def figure(
 
 def rates(title: str, says: str, counter: str, by: str = "") -> TimeSeries:
     """How often a second; of a counter named without our prefix."""
-    grouped = f" by ({by}) " if by else ""
-    ask = Ask(
-        f"sum{grouped}(rate(roomkeeper_{counter}{{{HERE}}}[{RATE}]))",
-        f"{{{{{by}}}}}" if by else title.lower(),
-    )
-    return lines(title, says, ask, unit=PER_SECOND)
+    return lines(title, says, rate(counter, "" if by else title.lower(), by=by), unit=PER_SECOND)
 
 
 def _queries(asks: Sequence[Ask]) -> list[Builder[AnyQuery]]:

@@ -2,7 +2,20 @@
 
 from __future__ import annotations
 
-from gateway.observe.panels import BYTES, HERE, PER_SECOND, RATE, SECONDS, SHARE, Ask, Panel, lines, rates
+from gateway.observe.panels import (
+    BYTES,
+    HERE,
+    PER_SECOND,
+    RATE,
+    SECONDS,
+    SHARE,
+    Ask,
+    Panel,
+    lines,
+    rate,
+    rates,
+    total,
+)
 from gateway.observe.queries import PROCESS, percentile
 
 
@@ -15,26 +28,23 @@ def process() -> list[Panel]:
         lines(
             "Memory",
             "PSS of the gateways, the fork servers, the warm processes and the jobs.",
-            Ask(f"sum by (kind) (roomkeeper_process_memory_bytes{{{HERE}}})", "{{kind}}"),
+            total("process_memory_bytes", by="kind"),
             unit=BYTES,
             stacked=True,
         ),
         lines(
             "Processes",
             "By kind, and those of them that are ready for a job.",
-            Ask(f"sum by (kind) (roomkeeper_processes{{{HERE}}})", "{{kind}}"),
-            Ask(f"sum(roomkeeper_warm_processes{{{HERE}}})", "ready"),
+            total("processes", by="kind"),
+            total("warm_processes", "ready"),
         ),
         lines(
             "Processes in trouble",
             "Job processes that died, stood still or took too much memory; distrusted workers.",
-            Ask(
-                f"sum by (when) (rate(roomkeeper_job_processes_died_total{{{HERE}}}[{RATE}]))",
-                "died: {{when}}",
-            ),
-            Ask(f"sum(rate(roomkeeper_unresponsive_jobs_total{{{HERE}}}[{RATE}]))", "stood still"),
-            Ask(f"sum(rate(roomkeeper_memory_limit_exceeded_total{{{HERE}}}[{RATE}]))", "too much memory"),
-            Ask(f"sum(roomkeeper_distrusted{{{HERE}}})", "workers distrusted"),
+            rate("job_processes_died_total", "died: {{when}}", by="when"),
+            rate("unresponsive_jobs_total", "stood still"),
+            rate("memory_limit_exceeded_total", "too much memory"),
+            total("distrusted", "workers distrusted"),
         ),
         lines(
             "Job start",
@@ -46,7 +56,7 @@ def process() -> list[Panel]:
         lines(
             "Drains",
             "Processes that drain, and when the first of them cuts what is left.",
-            Ask(f"sum(roomkeeper_draining{{{HERE}}})", "draining"),
+            total("draining", "draining"),
             Ask(f"min({left} > 0) - time()", "seconds left"),
         ),
         lines(
@@ -90,14 +100,8 @@ def process() -> list[Panel]:
         lines(
             "What we tell others",
             "Callbacks to your server, and requests forwarded to other workers, by outcome.",
-            Ask(
-                f"sum by (outcome) (rate(roomkeeper_callbacks_total{{{HERE}}}[{RATE}]))",
-                "callback: {{outcome}}",
-            ),
-            Ask(
-                f"sum by (outcome) (rate(roomkeeper_forwards_total{{{HERE}}}[{RATE}]))",
-                "forward: {{outcome}}",
-            ),
+            rate("callbacks_total", "callback: {{outcome}}", by="outcome"),
+            rate("forwards_total", "forward: {{outcome}}", by="outcome"),
             unit=PER_SECOND,
         ),
     ]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from gateway.observe.panels import AGENT, HERE, RATE, SECONDS, Ask, Panel, figure, lines
+from gateway.observe.panels import AGENT, HERE, RATE, SECONDS, Ask, Panel, by_agent, figure, lines, total
 from gateway.observe.queries import percentile, workers_present, workers_wanted
 
 
@@ -71,33 +71,33 @@ def _over_time() -> list[Panel]:
         lines(
             "Rooms by state",
             "As the leader sees them.",
-            Ask(f"sum by (state) (roomkeeper_rooms{{{HERE}}})", "{{state}}"),
+            total("rooms", by="state"),
             stacked=True,
         ),
         lines(
             "Longest without an agent",
             "By agent.",
-            Ask(f"max by (agent) (roomkeeper_oldest_wait_seconds{{{AGENT}}})", "{{agent}}"),
+            by_agent("oldest_wait_seconds"),
             unit=SECONDS,
         ),
         lines(
             "Workers",
             "What the rooms want, by agent, and how many there are that take jobs.",
-            Ask(f"max by (agent) (roomkeeper_wanted_workers{{{AGENT}}})", "wanted for {{agent}}"),
+            by_agent("wanted_workers", "wanted for {{agent}}"),
             Ask(f"sum({workers_present(f'{{{HERE}}}')})", "present"),
         ),
         lines(
             "What the wish is made of",
             "wanted = (active + waiting + buffer) / slots of a worker, rounded up.",
-            Ask(f"max by (agent) (roomkeeper_agents_active{{{AGENT}}})", "{{agent}}: active"),
-            Ask(f"max by (agent) (roomkeeper_agents_waiting{{{AGENT}}})", "{{agent}}: waiting"),
-            Ask(f"max by (agent) (roomkeeper_buffer_slots{{{AGENT}}})", "{{agent}}: buffer"),
-            Ask(f"max by (agent) (roomkeeper_slots_per_worker{{{AGENT}}})", "{{agent}}: slots of a worker"),
+            by_agent("agents_active", "{{agent}}: active"),
+            by_agent("agents_waiting", "{{agent}}: waiting"),
+            by_agent("buffer_slots", "{{agent}}: buffer"),
+            by_agent("slots_per_worker", "{{agent}}: slots of a worker"),
         ),
         lines(
             "Slots",
             "Of all workers. cold: no process is warm, or the worker drains or is cut off.",
-            Ask(f"sum by (state) (roomkeeper_slots{{{HERE}}})", "{{state}}"),
+            total("slots", by="state"),
             stacked=True,
         ),
     ]
