@@ -13,16 +13,6 @@ from tests.contract.store_worlds import NOW, asked, claim, want
 pytestmark = pytest.mark.anyio
 
 
-@pytest.fixture(params=["memory", "sqlite", pytest.param("redis", marks=pytest.mark.needs("redis-server"))])
-def kind(request: pytest.FixtureRequest) -> str:
-    return str(request.param)
-
-
-@pytest.fixture
-def anyio_backend(kind: str) -> str:
-    return "asyncio" if kind == "redis" else "trio"
-
-
 async def retired(store: Store) -> Claim:
     held = await store.claim(claim("j1", of=await asked(store, want())))
     assert held is not None

@@ -28,11 +28,6 @@ def kind(request: pytest.FixtureRequest) -> str:
 
 
 @pytest.fixture
-def anyio_backend(kind: str) -> str:
-    return "asyncio" if kind == "redis" else "trio"
-
-
-@pytest.fixture
 async def other(world: StoreWorld) -> Store:
     """Another replica's way to the same store."""
     return await world.link()
