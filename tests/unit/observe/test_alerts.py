@@ -12,7 +12,8 @@ import yaml
 from gateway.observe.alerts import Limits, groups
 from gateway.observe.rules import RUNBOOKS, Alert, alerts_of, prometheus_rule, rules_file
 from gateway.observe.slo import Objective
-from tests.unit.observe.cases import CASES, Case
+from tests.unit.observe.cases import CASES
+from tests.unit.observe.cases.case import Case
 
 ALL = groups(Limits())
 ALERTS = {alert.name: alert for alert in alerts_of(ALL)}
