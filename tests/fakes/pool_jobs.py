@@ -1,5 +1,5 @@
 """What the fake pool is made of: jobs, how long their stages take, what can stand still. Holds state; the
-rules are in `tests.fakes.pool`.
+rules are in `tests.fakes.pool_life`.
 """
 
 from __future__ import annotations
