@@ -91,7 +91,7 @@ async def lsb_release(site: Site) -> Finding:
     if found is None:
         return ok("not installed: agents connect without it")
     return warn(
-        f"{found} is run at each connect of an agent, and takes some 10 ms",
+        f"{found} is run at each connect of an agent, before it sends its first byte",
         "leave it out of your image (S21 in docs/livekit-facts.md)",
     )
 
