@@ -14,7 +14,8 @@ import psutil
 from rich.console import Console
 from rich.table import Table
 
-from tests.livekit_server import LiveKitServerError, find_binary
+from tests.livekit_server import find_binary
+from tests.server_process import ServerError
 
 OUT = Path(__file__).parent / "out"
 PACKAGES = ("livekit-agents", "livekit-api", "livekit", "starlette", "uvicorn", "fastapi")
@@ -81,6 +82,6 @@ def _version(package: str) -> str:
 def _server_version() -> str:
     try:
         done = subprocess.run([find_binary(), "--version"], capture_output=True, text=True, check=False)
-    except LiveKitServerError:
+    except ServerError:
         return ""
     return done.stdout.strip()

@@ -32,8 +32,9 @@ from bench.scale_world import Site, Visitors
 from gateway.keeper.model import Source
 from gateway.store.clock import steady_clock
 from tests.fakes.livekit import FakeLiveKit
-from tests.livekit_server import die_with, free_port
+from tests.livekit_server import free_port
 from tests.redis_server import RedisServer
+from tests.server_process import die_with
 
 NAME = "scale"
 N = 20

@@ -14,8 +14,8 @@ from types import TracebackType
 from typing import Any, Self
 
 from tests.live.gateway import REPOSITORY
-from tests.livekit_server import die_with
 from tests.processes.lives import Life
+from tests.server_process import die_with
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,8 @@ from typing import Self
 
 import httpx
 
-from tests.livekit_server import die_with, free_port
+from tests.livekit_server import free_port
+from tests.server_process import die_with
 
 BINARY = "toxiproxy-server"
 START_TIMEOUT = 10.0

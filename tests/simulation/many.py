@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field
 
-from tests.livekit_server import die_with
+from tests.server_process import die_with
 from tests.simulation.clock import quiet
 from tests.simulation.generator import draw
 from tests.simulation.history import History

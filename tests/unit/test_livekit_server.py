@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from tests.livekit_server import LiveKitServer, LiveKitServerError, answers, find_binary
+from tests.livekit_server import LiveKitServer, answers, find_binary
+from tests.server_process import ServerError
 
 
 @pytest.mark.needs("livekit-server")
@@ -33,5 +34,5 @@ def test_leaving_the_context_ends_the_process() -> None:
 def test_a_missing_binary_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     """Whoever lacks livekit-server reads what to install, not a traceback of subprocess."""
     monkeypatch.setenv("PATH", "")
-    with pytest.raises(LiveKitServerError, match="livekit-server is not on PATH"):
+    with pytest.raises(ServerError, match="livekit-server is not on PATH"):
         find_binary()

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from tests.redis_server import RedisServer, RedisServerError, answers, find_binary
+from tests.redis_server import RedisServer, answers, find_binary
+from tests.server_process import ServerError
 
 
 @pytest.mark.needs("redis-server")
@@ -36,5 +37,5 @@ def test_leaving_the_context_ends_the_process() -> None:
 def test_a_missing_binary_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     """Whoever lacks redis-server reads what to install, not a traceback of subprocess."""
     monkeypatch.setenv("PATH", "")
-    with pytest.raises(RedisServerError, match="redis-server is not on PATH"):
+    with pytest.raises(ServerError, match="redis-server is not on PATH"):
         find_binary()
