@@ -1,47 +1,16 @@
-"""What the keeper relies on LiveKit for, held by the fake (asyncio, and trio's virtual clock) and by a real
-livekit-server through the adapter.
-"""
+"""What the keeper relies on as long as livekit-server runs."""
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable
-from typing import Any
+from collections.abc import Awaitable
 
 import anyio
 import pytest
-from trio.testing import MockClock
 
 from gateway.keeper.model import Dispatch, Participant, Room, Unknown
-from tests.contract.livekit_worlds import World, eventually, fake_world, real_world
+from tests.contract.livekit_worlds import World, eventually
 
 pytestmark = pytest.mark.anyio
-
-WORLDS = [
-    "fake",
-    "fake-trio",
-    pytest.param("real", marks=pytest.mark.needs("livekit-server")),
-]
-
-
-@pytest.fixture(params=WORLDS)
-def kind(request: pytest.FixtureRequest) -> str:
-    return str(request.param)
-
-
-@pytest.fixture
-def anyio_backend(kind: str) -> tuple[str, dict[str, Any]]:
-    if kind == "fake-trio":
-        return "trio", {"clock": MockClock(autojump_threshold=0)}
-    return "asyncio", {}
-
-
-@pytest.fixture
-async def world(
-    kind: str, anyio_backend: tuple[str, dict[str, Any]], request: pytest.FixtureRequest
-) -> AsyncIterator[World]:
-    opened = real_world(request.getfixturevalue("livekit_server")) if kind == "real" else fake_world()
-    async with opened as world:
-        yield world
 
 
 async def room_named(world: World, name: str) -> Room:

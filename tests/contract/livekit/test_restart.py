@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator
-from typing import Any
+from collections.abc import Iterator
 
 import anyio
 import pytest
-from trio.testing import MockClock
 
 from gateway.keeper.model import Participant, Room, Unknown
-from tests.contract.livekit_worlds import DEPARTURE_TIMEOUT, World, eventually, fake_world, real_world
+from tests.contract.livekit_worlds import DEPARTURE_TIMEOUT, World, eventually
 from tests.livekit_server import LiveKitServer
 
 pytestmark = pytest.mark.anyio
@@ -24,26 +22,10 @@ def kind(request: pytest.FixtureRequest) -> str:
 
 
 @pytest.fixture
-def anyio_backend(kind: str) -> tuple[str, dict[str, Any]]:
-    if kind == "fake-trio":
-        return "trio", {"clock": MockClock(autojump_threshold=0)}
-    return "asyncio", {}
-
-
-@pytest.fixture
-def own_server() -> Iterator[LiveKitServer]:
+def server() -> Iterator[LiveKitServer]:
     """A server that a test may kill."""
     with LiveKitServer(extra={"room": {"departure_timeout": DEPARTURE_TIMEOUT}}) as server:
         yield server
-
-
-@pytest.fixture
-async def world(
-    kind: str, anyio_backend: tuple[str, dict[str, Any]], request: pytest.FixtureRequest
-) -> AsyncIterator[World]:
-    opened = real_world(request.getfixturevalue("own_server")) if kind == "real" else fake_world()
-    async with opened as world:
-        yield world
 
 
 async def participants_of(world: World, room: str) -> list[Participant]:

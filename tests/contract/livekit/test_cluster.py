@@ -11,7 +11,6 @@ from typing import Any
 import anyio
 import pytest
 from livekit import api
-from trio.testing import MockClock
 
 from gateway.keeper.model import Participant, Room, Unknown
 from tests.contract.livekit_worlds import FakeWorld, Process, RealWorld, eventually, fake_world, real_world
@@ -76,13 +75,6 @@ def _node_id(server: LiveKitServer) -> str:
 )
 def kind(request: pytest.FixtureRequest) -> str:
     return str(request.param)
-
-
-@pytest.fixture
-def anyio_backend(kind: str) -> tuple[str, dict[str, Any]]:
-    if kind == "fake-trio":
-        return "trio", {"clock": MockClock(autojump_threshold=0)}
-    return "asyncio", {}
 
 
 @asynccontextmanager
