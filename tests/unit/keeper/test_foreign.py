@@ -11,7 +11,7 @@ import pytest
 
 from gateway.keeper.model import Ask, Job, State
 from gateway.settings import KeeperSettings
-from tests.fakes.livekit_parts import Fault
+from tests.fakes.livekit_parts import Connection, Fault
 from tests.fakes.livekit_worker import StockWorker
 from tests.unit.keeper.site import AGENT, Site, a_site
 
@@ -41,6 +41,24 @@ async def joined(site: Site, job: Job) -> str:
     return site.observer.agents("r")[0]
 
 
+def agent_of(worker: StockWorker) -> Connection:
+    """The one agent that the worker has in a room."""
+    [agent] = worker.agents.values()
+    assert agent is not None
+    return agent
+
+
+def crash(site: Site, worker: StockWorker) -> None:
+    """Its process is gone, and the worker knows that: LiveKit lists a ghost."""
+    site.livekit.crash(agent_of(worker))
+    worker.agents.clear()
+
+
+async def ghost_gone(site: Site) -> None:
+    """LiveKit has noticed that nobody is there (fact 12)."""
+    await site.until(lambda: site.observer.agents("r") == [], within=25)
+
+
 async def test_a_foreign_agent_is_called_and_seen() -> None:
     """`joined` means that it is listed (I7)."""
     async with a_site_with_their_worker() as (site, _):
@@ -53,10 +71,7 @@ async def test_a_foreign_agent_that_crashed_is_replaced_and_its_ghost_waited_out
     async with a_site_with_their_worker() as (site, worker):
         job = await ask(site)
         first = await joined(site, job)
-        [agent] = worker.agents.values()
-        assert agent is not None
-        site.livekit.crash(agent)
-        worker.agents.clear()
+        crash(site, worker)
         await anyio.sleep(30)
         assert site.observer.agents("r") not in ([first], [])
         assert await site.state(job) is State.JOINED
@@ -68,9 +83,7 @@ async def test_a_foreign_agent_that_left_on_purpose_stays_away_until_somebody_as
         job = await ask(site)
         await joined(site, job)
         await ask(site)  # a reload before the end is no ask after it
-        [agent] = worker.agents.values()
-        assert agent is not None
-        site.livekit.leave(agent)
+        site.livekit.leave(agent_of(worker))
         await anyio.sleep(60)
         assert await site.state(job) is State.FINISHED
         assert site.observer.agents("r") == []
@@ -135,11 +148,8 @@ async def test_a_foreign_agent_is_left_to_somebody_else_to_replace_for_as_long_a
     async with a_site_with_their_worker(redispatch_grace=15.0) as (site, worker):
         job = await ask(site)
         await joined(site, job)
-        [agent] = worker.agents.values()
-        assert agent is not None
-        site.livekit.crash(agent)
-        worker.agents.clear()
-        await site.until(lambda: site.observer.agents("r") == [], within=25)  # fact 12: its ghost
+        crash(site, worker)
+        await ghost_gone(site)
         await anyio.sleep(14)
         assert site.livekit.calls["CreateDispatch"] == 1
         await anyio.sleep(5)
@@ -152,11 +162,8 @@ async def test_a_foreign_agent_that_the_other_dispatcher_replaced_is_not_called_
     async with a_site_with_their_worker(redispatch_grace=15.0) as (site, worker):
         job = await ask(site)
         await joined(site, job)
-        [agent] = worker.agents.values()
-        assert agent is not None
-        site.livekit.crash(agent)
-        worker.agents.clear()
-        await site.until(lambda: site.observer.agents("r") == [], within=25)  # fact 12: its ghost
+        crash(site, worker)
+        await ghost_gone(site)
         await anyio.sleep(5)
         await site.livekit.create_dispatch("r", NAME, metadata="", attributes={})  # Cloud's own
         await anyio.sleep(30)
@@ -170,9 +177,7 @@ async def test_foreign_agents_are_never_replaced_when_the_setting_says_so() -> N
     async with a_site_with_their_worker(foreign_replace="never") as (site, worker):
         job = await ask(site)
         await joined(site, job)
-        [agent] = worker.agents.values()
-        assert agent is not None
-        await site.livekit.remove_participant("r", agent.identity)
+        await site.livekit.remove_participant("r", agent_of(worker).identity)
         await anyio.sleep(30)
         assert site.livekit.calls["CreateDispatch"] == 1
         assert await site.state(job) is State.FINISHED
