@@ -13,7 +13,7 @@ from unittest.mock import patch
 
 from gateway.keeper import jobs, plan, reconcile
 from gateway.keeper.gate import ClaimGate
-from gateway.keeper.model import Claim, End, Room, Seen, Unknown, Want
+from gateway.keeper.model import Claim, End, Room, Seen, Unknown
 from gateway.keeper.ports import LeaseLost
 from gateway.keeper.reconcile import Reconciler
 from gateway.keeper.resync import Resync
@@ -39,7 +39,7 @@ def instead(owner: Any, name: str, other: Callable[..., Any]) -> AbstractContext
 
 
 def nobody_is_asked_first() -> AbstractContextManager[Any]:
-    async def certainly(self: Reconciler, want: Want, action: RemoveParticipant, claimed: bool) -> bool:
+    async def certainly(self: Reconciler, s: Situation, action: RemoveParticipant) -> bool:
         return False
 
     return instead(Reconciler, "_may_be_claimed", certainly)
