@@ -11,7 +11,6 @@ from prometheus_client import generate_latest
 from gateway.keeper.fleet import Fleet
 from gateway.keeper.model import Pulse, Replica
 from gateway.keeper.scaling import Demand, wanted_workers
-from gateway.keeper.strength import Strength
 from gateway.metrics import Metrics
 from gateway.settings import KeeperSettings
 from pool.none import NoPool
@@ -102,34 +101,14 @@ async def test_a_want_that_waits_for_a_person_lacks_nothing() -> None:
         assert demand(site).oldest_wait == 0
 
 
-def test_a_worker_that_drains_counts_for_nothing() -> None:
-    """It is about to end, and Kubernetes counts it no more: neither its slots nor its calls."""
-    strength = Strength()
-    for draining in (True, False):
-        worker = Capacity(slots=4, running=3, warm=1, node_id="n", draining=draining)
-        strength = strength.with_worker(worker)
-    assert (strength.busy, strength.slots, strength.smallest) == (3, 4, 4)
-
-
-def test_calls_of_a_worker_that_is_away_count() -> None:
-    """LiveKit restarts, and registers it again in a moment: its calls run all the while."""
-    strength = Strength().with_worker(Capacity(slots=4, running=3, warm=1))
-    assert (strength.calls, strength.slots) == (3, 0)
-
-
-def test_slots_of_a_distrusted_worker_count_beside_one_that_takes_jobs() -> None:
-    """Another worker is wanted in its place; where all are so, no number of workers would help."""
-    distrusted = Capacity(slots=4, running=1, warm=3, node_id="n", distrusted=True, withheld=True)
-    alone = Strength().with_worker(distrusted)
-    beside = alone.with_worker(Capacity(slots=4, running=2, warm=2, node_id="n"))
-    assert (alone.calls, alone.slots) == (1, 0)
-    assert (beside.calls, beside.withheld, beside.slots) == (3, 3, 4)
-
-
-def test_a_gateway_without_workers_is_no_worker() -> None:
-    """Beside it "every worker is draining" stays true."""
-    strength = Strength().with_worker(NoPool("a").capacity())
-    assert strength == Strength()
+async def test_slots_that_all_workers_withhold_want_no_other_worker() -> None:
+    """Where every worker is distrusted the fault is not theirs: no number of workers would help."""
+    async with a_site(slots=4, settings=TO_ZERO) as site, site.running():
+        await anyio.sleep(1)
+        site.pool.capacity = lambda: Capacity(  # type: ignore[method-assign]
+            slots=4, running=1, node_id="n", distrusted=True, withheld=True
+        )
+        assert (demand(site).active, demand(site).wanted_workers) == (1, 1)
 
 
 class TestWhoLeads:
