@@ -86,6 +86,8 @@ async def test_a_call_is_handed_over_to_another_replica() -> None:
         await _until(lambda: not old.pool.jobs)
         assert [c.identity for c in scene.observer.agents(room)] != [first]
         other = next(r for r in scene.replicas if r is not old)
+        (successor,) = other.pool.jobs.values()
+        assert successor.offer.attributes[gate.PREDECESSOR] == first
         job = await other.keeper.start_agent(Ask(room=room, agent=AGENT_OF_SCENES))
         assert job.want.state is State.JOINED
         assert job.want.identity in {c.identity for c in scene.observer.agents(room)} - {first}
