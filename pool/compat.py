@@ -14,6 +14,7 @@ import multiprocessing.popen_forkserver as mp_popen
 import multiprocessing.resource_tracker as mp_resource_tracker
 import os
 import signal
+import socket
 import threading
 import time
 from collections.abc import Awaitable, Callable
@@ -23,6 +24,7 @@ from typing import Any
 from livekit.agents import AgentServer, JobContext, JobRequest, Plugin, WorkerPermissions
 from livekit.agents.ipc import supervised_proc
 from livekit.agents.ipc.job_proc_executor import ProcJobExecutor
+from livekit.agents.ipc.log_queue import LogQueueListener
 from livekit.agents.ipc.proc_pool import ProcPool
 from livekit.agents.job import JobAcceptArguments, RunningJobInfo
 from livekit.protocol import agent
@@ -280,6 +282,24 @@ def read_exit_codes_once() -> None:
 
     locked.reads_once = True  # type: ignore[attr-defined]
     mp_popen.Popen.poll = locked  # type: ignore[method-assign, assignment]
+
+
+def end_logs_with_processes() -> None:
+    """Upstream reads a process's log until its other end is closed, and tells of the process's end only then.
+    What an agent has forked has that end, too, and may live on: nobody would ever hear that the job has died,
+    and this process would wait for it at its own end. What was written before is read all the same."""
+    stop = LogQueueListener.stop
+    if getattr(stop, "ends_at_once", False):
+        return
+
+    def stopping(self: LogQueueListener) -> None:
+        if (log := self._duplex._sock) is not None:
+            with contextlib.suppress(OSError):
+                log.shutdown(socket.SHUT_RD)
+        stop(self)
+
+    stopping.ends_at_once = True  # type: ignore[attr-defined]
+    LogQueueListener.stop = stopping  # type: ignore[method-assign]
 
 
 def keep_ctrl_c() -> None:

@@ -159,6 +159,7 @@ class Pool:
             log.info("forkserver_started_anew", why=why)
             compat.end_forkserver()
         compat.read_exit_codes_once()
+        compat.end_logs_with_processes()
         compat.keep_ctrl_c()
         await self._reports.start()
         await self._output.start()

@@ -5,10 +5,13 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import inspect
+import logging
 import multiprocessing
 import multiprocessing.forkserver
 import os
+import pickle
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -26,9 +29,11 @@ from livekit.agents import (
 )
 from livekit.agents.ipc import supervised_proc
 from livekit.agents.ipc.job_proc_executor import ProcJobExecutor
+from livekit.agents.ipc.log_queue import LogQueueListener
 from livekit.agents.ipc.proc_pool import ProcPool
 from livekit.agents.ipc.supervised_proc import SupervisedProc
 from livekit.agents.job import RunningJobInfo
+from livekit.agents.utils.aio import duplex_unix
 
 from pool import compat
 
@@ -244,6 +249,24 @@ def test_an_exit_code_is_read_by_one_thread_only() -> None:
         while any(thread.is_alive() for thread in threads):
             multiprocessing.active_children()  # polls every process, as each start of one does
     assert codes == [0] * 32
+
+
+def test_a_log_ends_with_its_process(caplog: pytest.LogCaptureFixture) -> None:
+    """Though what the agent forked has the other end still; what was written before that is heard."""
+    compat.end_logs_with_processes()
+    compat.end_logs_with_processes()
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        listener = LogQueueListener(duplex_unix._Duplex.open(ours), lambda record: None)
+        written = duplex_unix._Duplex.open(theirs)
+        for number in range(100):
+            written.send_bytes(pickle.dumps(logging.makeLogRecord({"msg": f"line {number}", "levelno": 40})))
+        listener.start()
+        stopping = threading.Thread(target=listener.stop, daemon=True)
+        stopping.start()
+        stopping.join(10)
+        assert not stopping.is_alive()
+    assert [r.getMessage() for r in caplog.records] == [f"line {number}" for number in range(100)]
 
 
 @pytest.fixture

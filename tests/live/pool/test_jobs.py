@@ -9,6 +9,7 @@ from structlog.testing import capture_logs
 
 from pool.ports import JobEventKind as Kind
 from tests.live.pool.stage import AGENT, running
+from tests.live.processes import kill_all, survivors
 from tests.livekit_server import LiveKitServer
 
 pytestmark = [pytest.mark.anyio, pytest.mark.needs("livekit-server")]
@@ -121,3 +122,20 @@ async def test_a_killed_job_is_told_at_once(livekit_server: LiveKitServer) -> No
         psutil.Process(launched.pid).kill()
         assert (await stage.keeper.event(room, Kind.EXITED, timeout=1)).detail == "-9"
         await stage.warm(1)
+
+
+async def test_a_killed_job_is_told_though_what_it_forked_lives_on(livekit_server: LiveKitServer) -> None:
+    """That holds the other ends of the job's sockets, and is none of the job: the slot is free again."""
+    async with running(livekit_server, "tests.live.pool.agents.forker", slots=1) as stage:
+        room = await stage.call()
+        await stage.keeper.event(room, Kind.OPEN)
+        launched = await stage.keeper.event(room, Kind.LAUNCHED)
+        job = psutil.Process(launched.pid)
+        forked = job.children()
+        job.kill()
+        try:
+            assert (await stage.keeper.event(room, Kind.EXITED, timeout=4)).detail == "-9"
+            await stage.warm(1)
+            assert survivors(forked, timeout=0.0)
+        finally:
+            kill_all(forked)
