@@ -27,6 +27,7 @@ from opentelemetry.trace import (
     set_span_in_context,
 )
 
+from gateway.errors import StartupError
 from gateway.traces import Span
 
 LAST_WORDS = 2.0
@@ -85,8 +86,11 @@ class Otlp:
 
 
 def otlp(endpoint: str) -> Otlp:
-    """`endpoint`: the URL to post spans to."""
-    return Otlp(OTLPSpanExporter(endpoint=endpoint))
+    """`endpoint`: the URL to post spans to. Raises StartupError when the SDK cannot use its variables."""
+    try:
+        return Otlp(OTLPSpanExporter(endpoint=endpoint))
+    except ValueError as fault:
+        raise StartupError(f"OTEL_...: OpenTelemetry cannot use its variables: {fault}") from None
 
 
 def _parent(span: Span) -> Context:

@@ -14,6 +14,7 @@ from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from opentelemetry.trace import SpanKind, StatusCode
 
+from gateway.errors import StartupError
 from gateway.otlp import LAST_WORDS, Otlp, otlp
 from gateway.traces import Span
 
@@ -81,6 +82,22 @@ def test_the_operator_says_how_many_are_sampled(monkeypatch: pytest.MonkeyPatch)
     assert Otlp(InMemorySpanExporter()).samples("ab" * 16)
     monkeypatch.setenv("OTEL_TRACES_SAMPLER", "always_off")
     assert not Otlp(InMemorySpanExporter()).samples("ab" * 16)
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "why"),
+    [
+        ("OTEL_BSP_MAX_QUEUE_SIZE", "10", "max_queue_size"),
+        ("OTEL_BSP_SCHEDULE_DELAY", "0", "schedule_delay_millis"),
+    ],
+)
+def test_what_the_sdk_cannot_use_is_told_in_words(
+    monkeypatch: pytest.MonkeyPatch, variable: str, value: str, why: str
+) -> None:
+    """Its own variables are read by itself: what it says to them is no fault of ours."""
+    monkeypatch.setenv(variable, value)
+    with pytest.raises(StartupError, match=why):
+        otlp("http://127.0.0.1:9/v1/traces")
 
 
 @pytest.mark.parametrize("away", ["stuck", "refused"])
