@@ -30,6 +30,7 @@ from gateway.settings import (
 )
 from gateway.variables import (
     Reader,
+    headers,
     http_url,
     key_pairs,
     megabytes,
@@ -194,6 +195,8 @@ def _trace(reader: Reader) -> TraceSettings:
     if endpoint:
         protocols = "OTEL_EXPORTER_OTLP_TRACES_PROTOCOL OTEL_EXPORTER_OTLP_PROTOCOL"
         get(protocols, one_of("http/protobuf"), "http/protobuf")
+        get("OTEL_EXPORTER_OTLP_TRACES_HEADERS", headers, "")
+        get("OTEL_EXPORTER_OTLP_HEADERS", headers, "")
     return TraceSettings(endpoint=endpoint)
 
 

@@ -12,6 +12,7 @@ from collections.abc import Callable, Collection, Mapping
 from typing import TypeVar
 from urllib.parse import urlsplit
 
+_HEADER = re.compile(r"""[\w!#$%&'*+.^`|~-]+[ \t]*=[ !#-+\--:<-\[\]-~\t]*""", re.ASCII)
 PUBLISH_SOURCES = ("camera", "microphone", "screen_share", "screen_share_audio")
 """LiveKit's track sources."""
 MIN_SECRET_BYTES = 32
@@ -103,6 +104,14 @@ def source(text: str) -> str:
 
 def http_url(text: str) -> str:
     return address(text, {"http", "https"}, "must be http:// or https:// URLs")
+
+
+def headers(text: str) -> str:
+    """As OpenTelemetry reads them. The text never appears in a fault: OpenTelemetry itself would log it."""
+    given = [part.strip() for part in text.split(",")]
+    if not all(_HEADER.fullmatch(part) for part in given if part):
+        raise ValueError("must be name=value, comma separated; in a value, write ; and the like as %3B")
+    return text
 
 
 def key_pairs(text: str) -> tuple[tuple[str, str], ...]:

@@ -4,9 +4,11 @@ not, in tests/unit/observe.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+from gateway.errors import SettingsError
 from gateway.observe.fleet import fleet
 from gateway.observe.outside import outside
 from gateway.observe.queries import counted
@@ -23,6 +25,12 @@ class Limits:
     objective: Objective = field(default_factory=Objective)
     job: str = "roomkeeper.*"
     """Prometheus' scrape jobs that are Roomkeeper, a regular expression."""
+
+    def __post_init__(self) -> None:
+        try:
+            re.compile(self.job)
+        except re.error as fault:
+            raise SettingsError([f"--job: {self.job} is no regular expression: {fault}"]) from None
 
 
 def groups(limits: Limits) -> Sequence[Group]:

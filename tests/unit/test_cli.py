@@ -242,3 +242,10 @@ def test_a_promise_that_cannot_be_counted_is_refused_in_words(option: str, value
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr.startswith(f"{option}: {value} ")
     assert "take " in done.stderr
+
+
+def test_scrape_jobs_that_prometheus_could_not_read_are_refused() -> None:
+    """It would refuse all of the rules, and no alert would fire."""
+    done = roomkeeper("alerts", "--job", "voice(")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.startswith("--job: voice( is no regular expression")

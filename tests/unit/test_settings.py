@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from opentelemetry.util.re import parse_env_headers
 
 from gateway.environment import read
 from gateway.errors import SettingsError
@@ -313,6 +314,28 @@ def test_a_protocol_that_is_not_spoken_is_a_fault() -> None:
     (fault,) = faults({**grpc, "OTEL_EXPORTER_OTLP_ENDPOINT": "http://collector:4317"})
     assert fault.startswith("OTEL_EXPORTER_OTLP_PROTOCOL:")
     assert "http/protobuf" in fault
+
+
+COLLECTOR = {"OTEL_EXPORTER_OTLP_ENDPOINT": "http://collector:4318"}
+
+
+@pytest.mark.parametrize("name", ["OTEL_EXPORTER_OTLP_HEADERS", "OTEL_EXPORTER_OTLP_TRACES_HEADERS"])
+@pytest.mark.parametrize("text", ["Bearer 0123secret", "a=b, 0123secret", "a=0123;secret", 'a="0123secret"'])
+def test_headers_that_opentelemetry_cannot_read_are_not_shown(name: str, text: str) -> None:
+    """It would log them, with the collector's key in them."""
+    (fault,) = faults({**COLLECTOR, name: text})
+    assert fault.startswith(f"{name}: must be name=value")
+    assert "0123" not in fault
+
+
+@pytest.mark.parametrize(
+    "text", ["", "a=b", "Authorization=Bearer%20xyz, x-team = voice,", "a=Bearer x==,b="]
+)
+def test_headers_that_opentelemetry_can_read_are_taken(text: str, caplog: pytest.LogCaptureFixture) -> None:
+    """By its own word."""
+    assert read({**COLLECTOR, "OTEL_EXPORTER_OTLP_HEADERS": text}, dev=True).trace.endpoint
+    parse_env_headers(text, liberal=True)
+    assert not caplog.records
 
 
 @pytest.mark.parametrize(("text", "slots", "percent"), [("0", 0, 0), ("4", 4, 0), ("10%", 0, 10)])
