@@ -118,6 +118,24 @@ async def test_an_agent_that_finishes_meanwhile_has_finished() -> None:
         assert scene.observer.agents("r1") == []
 
 
+@pytest.mark.anyio
+async def test_an_agent_that_dies_meanwhile_is_replaced_once() -> None:
+    """Its successor is on its way already: nobody else is called, and no failure is counted."""
+    async with a_scene(History(seed=1, replicas=2, steps=())) as scene:
+        scene.livekit.join("r1", "p")
+        old, _ = await _served(scene, "r1")
+        other = next(r for r in scene.replicas if r is not old)
+        old.pool.drain()
+        assert await old.keeper.hand_over() == 1
+        await _until(lambda: bool(other.pool.jobs))
+        (successor,) = other.pool.jobs
+        old.pool.die(next(iter(old.pool.jobs.values())))
+        await anyio.sleep(5.0)
+        job = await other.keeper.start_agent(Ask(room="r1", agent=AGENT_OF_SCENES))
+        assert (job.want.state, job.want.failures) == (State.JOINED, 0)
+        assert list(other.pool.jobs) == [successor]
+
+
 async def _served(scene: Scene, room: str) -> tuple[Replica, str]:
     """The replica whose agent serves the room, and that agent's identity."""
     scene.ask(room, 0, "ask")
