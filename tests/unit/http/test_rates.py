@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import statistics
 import time
 
 import httpx
@@ -142,16 +143,22 @@ async def test_many_addresses_make_no_count_dearer(monkeypatch: pytest.MonkeyPat
     counts = OwnCounts()
     minute = parse("1/minute")
     limiter = SlidingWindowCounterRateLimiter(counts)
-    began = time.process_time()
-    for number in range(2000):
-        await limiter.hit(minute, str(number))
-    first = time.process_time() - began
-    for number in range(2000, 20_000):
-        await limiter.hit(minute, str(number))
-    began = time.process_time()
-    for number in range(20_000, 22_000):
-        await limiter.hit(minute, str(number))
-    assert time.process_time() - began < 5 * first
+
+    async def count(numbers: range) -> float:
+        """CPU seconds of this thread."""
+        began = time.thread_time()
+        for number in numbers:
+            await limiter.hit(minute, str(number))
+        return time.thread_time() - began
+
+    async def usual(first: int) -> float:
+        """Of 200 more addresses, in the middle of 11 times: one may hold a look at all garbage, or be cut up
+        by other programs."""
+        return statistics.median([await count(range(n, n + 200)) for n in range(first, first + 2200, 200)])
+
+    with_few = await usual(0)
+    await count(range(2200, 20_000))
+    assert await usual(20_000) < 5 * with_few
     assert counts.timer is None  # limits' own look
     monkeypatch.setattr(time, "time", lambda: now + 300)
     monkeypatch.setattr(counts, "_sweep_at", 0.0)
