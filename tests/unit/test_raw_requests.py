@@ -21,14 +21,14 @@ from tests.hostile import GOOD_JOB, JOB, UNCOUNTED, operator
 pytestmark = pytest.mark.anyio
 
 NOBODY = b"host: x\r\n"
-ALLOWED = NOBODY + f"authorization: {operator()['authorization']}\r\n".encode()
-OBEYED = b"POST %b HTTP/1.1\r\n%bcontent-length: %d\r\n\r\n%b" % (
-    JOB.encode(),
-    ALLOWED,
-    len(GOOD_JOB),
-    GOOD_JOB,
-)
-"""A request that brings an agent."""
+
+
+def obeyed() -> bytes:
+    """A request that brings an agent. Made when it is sent: its token is good for some minutes only, and a
+    run of all tests may take longer."""
+    allowed = NOBODY + f"authorization: {operator()['authorization']}\r\n".encode()
+    head = b"POST %b HTTP/1.1\r\n%bcontent-length: %d\r\n\r\n"
+    return head % (JOB.encode(), allowed, len(GOOD_JOB)) + GOOD_JOB
 
 
 @pytest.fixture
@@ -67,7 +67,7 @@ def statuses(answers: bytes) -> list[int]:
 async def test_what_lies_in_wait_would_be_obeyed(door: tuple[Door, int]) -> None:
     """Else the tests below could not fail."""
     opened, port = door
-    assert statuses(await said(port, OBEYED)) == [200]
+    assert statuses(await said(port, obeyed())) == [200]
     assert len(opened.keeper.asks) == 1
 
 
@@ -84,7 +84,7 @@ CHUNKED = b"transfer-encoding: chunked\r\n"
         # two lengths, one of which a proxy may have believed
         posted(b"content-length: 5\r\n" + CHUNKED, b"0\r\n\r\n"),
         posted(CHUNKED + b"content-length: 5\r\n", b"0\r\n\r\n"),
-        posted(b"content-length: 0\r\ncontent-length: %d\r\n" % len(OBEYED), b""),
+        posted(b"content-length: 0\r\ncontent-length: %d\r\n" % len(obeyed()), b""),
         posted(b"content-length: 0, 5\r\n", b""),
         # a length that is none
         posted(b"content-length: -1\r\n", b""),
@@ -121,7 +121,7 @@ async def test_a_lie_is_refused_and_nothing_behind_it_is_read(
 ) -> None:
     """One 4xx at most, and then the connection is closed: what follows is never taken for a request."""
     opened, port = door
-    answers = await said(port, request_, OBEYED)
+    answers = await said(port, request_, obeyed())
     assert all(400 <= status < 500 for status in statuses(answers)), answers
     assert len(statuses(answers)) <= 1
     assert opened.keeper.asks == []
@@ -152,7 +152,7 @@ async def test_an_odd_path_leads_nowhere(door: tuple[Door, int], path: str) -> N
     """Nor does anything of it get into the answer's head."""
     opened, port = door
     for method in ("GET", "POST", "DELETE"):
-        request = OBEYED.replace(f"POST {JOB} ".encode(), f"{method} {path} ".encode())
+        request = obeyed().replace(f"POST {JOB} ".encode(), f"{method} {path} ".encode())
         answers = await said(port, request)
         assert [400 <= status < 500 for status in statuses(answers)] == [True], answers
         assert b"\r\nset-cookie" not in answers.lower()
