@@ -26,7 +26,17 @@ GRACE = 0.1
 """Seconds between the first SIGTERM, which waits for all participants to leave, and the second (fact 80)."""
 STOP_TIMEOUT = 3.0
 # Below the kernel's ephemeral range: no outgoing connection takes the port between a kill and a restart.
-_PORTS = range(20000, 32000)
+_ALL_PORTS = range(20000, 32000)
+
+
+def own_ports(environ: Mapping[str, str]) -> range:
+    """The ports that this process may give away: of several pytest workers that run side by side each has its
+    own. A port that one has given away is free to the eye while nobody has bound it, as in a restart."""
+    worker = environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw")
+    return _ALL_PORTS[int(worker) :: int(environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))]
+
+
+_PORTS = own_ports(os.environ)
 _IN_TURN = itertools.cycle(random.sample(_PORTS, len(_PORTS)))
 
 

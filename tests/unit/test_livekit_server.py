@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.livekit_server import LiveKitServer, answers, find_binary
+from tests.livekit_server import LiveKitServer, answers, find_binary, own_ports
 from tests.server_process import ServerError
 
 
@@ -36,3 +36,12 @@ def test_a_missing_binary_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", "")
     with pytest.raises(ServerError, match="livekit-server is not on PATH"):
         find_binary()
+
+
+def test_workers_side_by_side_give_away_no_port_twice() -> None:
+    """A gateway that is down for a restart finds its port as it left it, whatever other tests start."""
+    workers = [
+        own_ports({"PYTEST_XDIST_WORKER": f"gw{number}", "PYTEST_XDIST_WORKER_COUNT": "3"})
+        for number in range(3)
+    ]
+    assert sorted(port for ports in workers for port in ports) == list(own_ports({}))
