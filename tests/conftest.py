@@ -10,6 +10,7 @@ import os
 import shutil
 from collections import Counter
 from collections.abc import Generator, Iterator
+from typing import Any
 
 import pytest
 from hypothesis import settings
@@ -42,6 +43,9 @@ _MISSING: pytest.StashKey[Counter[str]] = pytest.StashKey()
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line(
+        "markers", "alone: it judges milliseconds, or loads both cores: nothing runs beside it"
+    )
     config.addinivalue_line("markers", "needs(*tools): programs without which the test is skipped")
     config.stash[_MISSING] = Counter()
 
@@ -78,6 +82,20 @@ def pytest_runtest_makereport(
     if report.passed and (found := secrets_in(report.capstdout + report.capstderr + report.caplog)):
         report.outcome, report.longrepr = "failed", f"{', '.join(found)} in the output of {item.nodeid}"
     return report
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """A worker of pytest-xdist tells the process that prints the end what was missing."""
+    if (output := getattr(session.config, "workeroutput", None)) is not None:
+        missing = session.config.stash[_MISSING]
+        output["missing"] = dict(missing)
+
+
+@pytest.hookimpl(optionalhook=True)  # of pytest-xdist
+def pytest_testnodedown(node: Any) -> None:
+    """A worker has ended; one that crashed told nothing."""
+    missing: Counter[str] = node.config.stash[_MISSING]
+    missing.update(getattr(node, "workeroutput", {}).get("missing", {}))
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:

@@ -1,7 +1,8 @@
 """Runs the test tiers one after the other: what each took, and one line with the sum of all at the end.
 
 `python -m tests.tiers lint unit simulation contract live processes deploy`. Each tier is a pytest run of its
-folder; `lint` counts only when it fails.
+folder; `lint` counts only when it fails. Of some tiers two tests run at a time (`ABREAST`), and those
+that are marked `alone` after the others.
 """
 
 from __future__ import annotations
@@ -27,6 +28,10 @@ LIMITS = {
     "deploy": 900.0,
 }
 """Seconds after which a tier counts as failed: far above what it takes."""
+WORKERS = 2
+ABREAST = {"unit": "loadfile", "contract": "loadfile", "live": "loadfile", "processes": "worksteal"}
+"""Tiers that mostly wait for processes and for time to pass, or that use one core of two: how pytest-xdist
+shares their tests among `WORKERS` processes. By `loadfile` those of a file share what is made once for it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,10 +66,19 @@ def run_lint() -> Sum:
 
 
 def run_tier(tier: str) -> Sum:
-    report = OUT / f"{tier}.xml"
+    ends = time.monotonic() + LIMITS[tier]
+    if tier not in ABREAST or os.environ.get("ROOMKEEPER_LIVE") == "full":  # that measures what it promises
+        return run_pytest(tier, f"tests/{tier}", ends=ends)
+    abreast = ["-n", str(WORKERS), "--dist", ABREAST[tier], "-m", "not alone"]
+    together = run_pytest(tier, f"tests/{tier}", *abreast, ends=ends)
+    return together + run_pytest(f"{tier}-alone", f"tests/{tier}", "-m", "alone", ends=ends)
+
+
+def run_pytest(name: str, *arguments: str, ends: float) -> Sum:
+    report = OUT / f"{name}.xml"
     report.unlink(missing_ok=True)
-    command = [sys.executable, "-m", "pytest", "-q", f"tests/{tier}", f"--junitxml={report}"]
-    code = run(command, LIMITS[tier])
+    command = [sys.executable, "-m", "pytest", "-q", *arguments, f"--junitxml={report}"]
+    code = run(command, max(0.0, ends - time.monotonic()))
     found = read(report)
     if code != 0 and not found.failed:  # it was cut short, or pytest itself failed
         return found + Sum(failed=1)

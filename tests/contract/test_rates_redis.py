@@ -41,6 +41,7 @@ async def test_two_replicas_let_in_as_many_as_one() -> None:
             assert await let_in(first, 3) + await let_in(second, 3) + await let_in(first, 3) == 4
 
 
+@pytest.mark.alone
 async def test_a_redis_that_stands_still_holds_up_nobody_either() -> None:
     """One who waits for the count, and from then on none."""
     with RedisServer() as redis:
@@ -54,6 +55,7 @@ async def test_a_redis_that_stands_still_holds_up_nobody_either() -> None:
             redis.thaw()
 
 
+@pytest.mark.alone
 async def test_without_redis_a_replica_counts_by_itself_and_holds_up_nobody() -> None:
     """A rate is no reason to refuse a caller; nor is it lifted."""
     with RedisServer() as redis:

@@ -95,6 +95,7 @@ async def test_steps_let_others_have_their_turn(tmp_path: Path) -> None:
     assert turns >= 45
 
 
+@pytest.mark.alone
 async def test_a_file_that_somebody_else_writes_is_unavailable_soon(tmp_path: Path) -> None:
     """An operator's shell with an open transaction: told within a moment, and over when that is."""
     path = tmp_path / "store.db"

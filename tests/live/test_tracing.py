@@ -69,6 +69,7 @@ async def test_from_the_request_to_the_room_it_is_one_trace(site: Site, lane: La
         assert event in lines
 
 
+@pytest.mark.alone
 @pytest.mark.parametrize("away", ["refused", "silent"])
 async def test_a_collector_that_is_away_is_not_felt(site: Site, rooms: Rooms, away: str) -> None:
     """Agents come as ever, requests are answered, and the process ends in time."""

@@ -82,6 +82,7 @@ async def test_no_line_is_too_long_and_no_byte_is_too_strange() -> None:
     assert lines[2] == "\ufffd\ufffd!"
 
 
+@pytest.mark.alone
 async def test_whoever_prints_without_an_end_holds_nobody_up() -> None:
     """Neither the worker nor itself: what is beyond the limit is left out, and told so."""
     count = 200_000

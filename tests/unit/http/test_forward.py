@@ -178,6 +178,7 @@ async def test_a_worker_that_fails_holds_up_nobody_and_the_room_is_kept(
     assert told is None
 
 
+@pytest.mark.alone
 async def test_whoever_waits_for_a_place_waits_no_longer_than_for_an_answer(
     open_door: OpenDoor, worker: Worker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
