@@ -23,7 +23,7 @@ from tests.live.processes import descendants, kill_all, survivors
 from tests.live.speech import loudness, sentence
 from tests.livekit_server import BINARY, free_port
 
-pytestmark = [pytest.mark.anyio, pytest.mark.needs("livekit-server")]
+pytestmark = [pytest.mark.anyio, pytest.mark.needs("livekit-server"), pytest.mark.alone]
 
 READY = 30.0
 SERVED = 15.0

@@ -10,7 +10,7 @@ from tests.live.observer import Observer
 from tests.live.site import Site
 from tests.live.speech import loudness, sentence
 
-pytestmark = [pytest.mark.anyio, pytest.mark.needs("livekit-server")]
+pytestmark = [pytest.mark.anyio, pytest.mark.needs("livekit-server"), pytest.mark.alone]
 
 SERVED = 15.0
 SILENCE = 0.001

@@ -7,7 +7,7 @@ import pytest
 from tests.live.conftest import Rooms
 from tests.live.site import Site
 
-pytestmark = [pytest.mark.anyio, pytest.mark.needs("livekit-server")]
+pytestmark = [pytest.mark.anyio, pytest.mark.needs("livekit-server"), pytest.mark.alone]
 
 
 async def test_a_turn_is_in_the_metrics(site: Site, rooms: Rooms) -> None:

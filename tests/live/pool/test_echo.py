@@ -12,7 +12,7 @@ from tests.live.pool.stage import running
 from tests.live.speech import loudness, sentence
 from tests.livekit_server import LiveKitServer
 
-pytestmark = [pytest.mark.anyio, pytest.mark.needs("livekit-server")]
+pytestmark = [pytest.mark.anyio, pytest.mark.needs("livekit-server"), pytest.mark.alone]
 AUDIBLE = 0.02
 
 

@@ -16,7 +16,7 @@ from tests.live.pool.stage import running
 from tests.live.speech import sentence
 from tests.livekit_server import LiveKitServer
 
-pytestmark = [pytest.mark.anyio, pytest.mark.needs("livekit-server")]
+pytestmark = [pytest.mark.anyio, pytest.mark.needs("livekit-server"), pytest.mark.alone]
 
 SPEAKER = "tests.live.pool.agents.speaker"
 VOICE = "roomkeeper_voice_"
