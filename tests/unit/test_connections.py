@@ -17,7 +17,7 @@ from gateway import connections
 from gateway.listening import listen
 from gateway.server import Signals, serve
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, pytest.mark.alone]
 
 SOON = 0.3
 SLOWLY = 3 * SOON
