@@ -211,12 +211,12 @@ class Gateway:
         """`GET /api/livekit/job/{id}`."""
         return answer_of(await self.http.get(f"/api/livekit/job/{job_id}"))
 
-    async def wait_for_state(self, job_id: str, state: str, *, timeout: float) -> dict[str, Any]:
-        """The job once it is in that state; raises AssertionError."""
+    async def wait_for_state(self, job_id: str, *states: str, timeout: float) -> dict[str, Any]:
+        """The job once it is in one of these states; raises AssertionError."""
         deadline = time.monotonic() + timeout
-        while (job := (await self.job(job_id)).job)["state"] != state:
+        while (job := (await self.job(job_id)).job)["state"] not in states:
             if time.monotonic() > deadline:
-                raise AssertionError(f"not {state} after {timeout} s: {job}\n{self.log_tail()}")
+                raise AssertionError(f"not {' or '.join(states)} after {timeout} s: {job}\n{self.log_tail()}")
             await asyncio.sleep(0.05)
         return job
 

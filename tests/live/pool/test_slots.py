@@ -72,6 +72,9 @@ async def test_a_setup_that_fails_is_not_tried_thirty_times_a_second(
     tries = tmp_path / "tries"
     monkeypatch.setenv("TRIES", str(tries))
     async with running(livekit_server, "tests.live.pool.agents.unready", slots=2, await_warm=0) as stage:
+        async with asyncio.timeout(30):  # until the first processes have started
+            while not tries.exists():  # noqa: ASYNC110  (a file tells nobody)
+                await asyncio.sleep(0.02)
         with contextlib.suppress(AssertionError):
             await stage.keeper.until(lambda: stage.pool.capacity().free, timeout=4)
         assert stage.pool.capacity().free == 0
