@@ -21,18 +21,22 @@ class Row:
     """Tries in CI; 0: by hand only."""
     limit: float
     """Seconds to heal that the row promises at p99; a room that takes longer violates I2."""
+    alone: bool
+    """It needs both cores: in CI no other test runs beside it."""
     play: Play
 
 
 ROWS: dict[str, Row] = {}
 
 
-def row(name: str, fault: str, *, n: int, bounded: int = 0, limit: float = 30.0) -> Callable[[Play], Play]:
+def row(
+    name: str, fault: str, *, n: int, bounded: int = 0, limit: float = 30.0, alone: bool = False
+) -> Callable[[Play], Play]:
     """Puts a function into the table, in the order of the modules."""
 
     def enter(play: Play) -> Play:
         assert name not in ROWS, name
-        ROWS[name] = Row(name=name, fault=fault, n=n, bounded=bounded, limit=limit, play=play)
+        ROWS[name] = Row(name=name, fault=fault, n=n, bounded=bounded, limit=limit, alone=alone, play=play)
         return play
 
     return enter

@@ -15,7 +15,14 @@ pytestmark = [
 ]
 
 
-@pytest.mark.parametrize("name", [name for name, row in ROWS.items() if row.bounded])
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(name, marks=[pytest.mark.alone] if row.alone else [])
+        for name, row in ROWS.items()
+        if row.bounded
+    ],
+)
 async def test_a_fault_heals_without_a_violation(name: str) -> None:
     """The row's promise, over a few tries."""
     row = ROWS[name]

@@ -21,7 +21,14 @@ LATENESS = (1.0, 3.0, 5.0, 7.0, 9.0, 12.0, 15.0)
 """Seconds; the gateway itself gives such a call up after 8."""
 
 
-@row("posts-1000", "1,000 identical POSTs over three replicas, 60 at a time", n=4, bounded=1, limit=5)
+@row(
+    "posts-1000",
+    "1,000 identical POSTs over three replicas, 60 at a time",
+    n=4,
+    bounded=1,
+    limit=5,
+    alone=True,
+)
 async def thousand_posts(outcome: Outcome) -> None:
     """One job, one agent."""
     async with stage(Setup(replicas=3, slots=2, redis=True), outcome) as here:

@@ -24,6 +24,7 @@ WITHOUT = 3.0
     n=2,
     bounded=1,
     limit=3,
+    alone=True,
 )
 async def rolling_restart(outcome: Outcome) -> None:
     """No call is cut; new rooms wait 3 s at most, at p99; a room that had its agent is not without one."""
