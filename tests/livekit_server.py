@@ -9,6 +9,7 @@ import contextlib
 import http.client
 import itertools
 import json
+import os
 import random
 import socket
 import subprocess
