@@ -86,6 +86,13 @@ class Admission:
         name = self._names.get(want.agent)
         return name is not None and name.line.asked(want.id)
 
+    def why(self, want: Want) -> str | None:
+        """What a want that waits for its turn waits for by now; None when it may go, or does not wait."""
+        name = self._names.get(want.agent)
+        if name is None or not name.line.asked(want.id):
+            return None
+        return self._obstacle(want.agent, name, name.line.ask(want.id))
+
     def keep_only(self, living: Container[str]) -> None:
         """Drop whatever has no living want: a line must not be held up by somebody who is gone."""
         for name in self._names.values():

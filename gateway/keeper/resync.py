@@ -30,6 +30,8 @@ from gateway.keeper.wants import Wants
 
 SWEEP = 60.0
 OWN_SWEEP = 600.0
+REASONS = 100
+"""So many of those who wait for their turn are asked at each comparison whether their reason still holds."""
 SLICE = 500
 """Rooms that are compared in one go: about a millisecond."""
 
@@ -199,9 +201,16 @@ class Resync:
     # ---- what is looked at anyway -------------------------------------------------------------------
 
     def _look_at_unsettled(self) -> None:
+        """Those that wait for their turn are woken when it comes; but what they wait for may be another thing
+        by now, and the first of them are who is asked about."""
+        waiting = 0
         for want in self._wants.unsettled():
             if not self._admission.waits(want):
                 self._wake(want.room, None)
+            elif waiting < REASONS:
+                waiting += 1
+                if self._admission.why(want) not in {None, want.reason}:
+                    self._wake(want.room, None)
 
     async def _sweep(self, began: float) -> None:
         """The next rooms in turn, a few at a time, spread over the time until the next comparison."""

@@ -25,6 +25,24 @@ async def test_a_request_before_any_worker_waits_and_is_served_when_one_register
         assert await site.until(lambda: site.observer.agents("r") != [], within=2) < 2
 
 
+async def test_the_reason_is_that_of_now() -> None:
+    """What is in the way may change while a room waits: the runbook says something else for each."""
+    async with a_site(slots=1) as site, site.running():
+        site.person("r0")
+        await site.ask("r0")
+        await site.served("r0")
+        job = await site.ask("r1")
+        await anyio.sleep(0.5)
+        reasons = []
+        for node in ("", "ND_2"):
+            site.pool.registered(node)
+            await anyio.sleep(site.settings.resync_interval + 1)
+            waiting = await site.keeper.job(job.want.id)
+            assert waiting is not None
+            reasons.append((waiting.want.reason, waiting.place))
+        assert reasons == [("no worker is registered with LiveKit", 1), ("all 1 slots are taken", 1)]
+
+
 async def test_a_full_pool_serves_the_line_in_order() -> None:
     """First come, first served, as slots get free."""
     async with a_site(slots=1) as site, site.running():
