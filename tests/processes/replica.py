@@ -41,6 +41,8 @@ class Replica(Gateway):
         self.number = number
         self.livekit_port = livekit_port
         self.launched = 0.0
+        self.starts = False
+        """It was started, and has not been ready since: nobody would send it a request."""
 
     def jobs(self) -> list[psutil.Process]:
         return job_processes(self.pid, self.livekit_port)
@@ -53,7 +55,9 @@ class Replica(Gateway):
         """Start, and return once `/readyz` says so. Patient: how fast it is on a busy machine is no row's
         business."""
         self.launch()
+        self.starts = True
         await self.wait_until("/readyz", 200, timeout=PATIENCE)
+        self.starts = False
         return self
 
     @property

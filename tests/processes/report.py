@@ -39,7 +39,7 @@ those processes live. It counts violations:
   asked again; in whatever row.
 - I4: the same in rows that provoke it.
 - I7: the API says `joined`, and for 6 s no living agent has been there under that identity (a gateway
-  that was started less than 15 s ago is not held to it).
+  that was started less than 15 s ago, or has not been ready since, is not held to it).
 - failed: the row itself could not be played.
 
 Made by `make faults` (all rows), `make faults ROW=name` (one). The rows with a number under *CI* are played

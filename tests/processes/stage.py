@@ -114,7 +114,7 @@ class Stage(Rooms):
             before = time.monotonic()
             wants = await replica.wants()
             took = time.monotonic() - before
-            if before - replica.launched < FRESH:
+            if replica.starts or before - replica.launched < FRESH:
                 continue  # one that has just started has yet to look
             for want in wants:
                 who = want["agentIdentity"] or ""

@@ -55,9 +55,13 @@ async def test_an_agent_whose_entrypoint_raised_is_replaced() -> None:
         site.person()
         job = await site.ask()
         first = await site.served()
+        await anyio.sleep(1)  # before the keeper has seen it in its room it is none that is replaced
         site.pool.raise_(site.pool.of("r"))
         await site.until(lambda: site.observer.agents("r") not in ([first], []), within=5)
         await anyio.sleep(1)
+        value = site.metrics.registry.get_sample_value
+        assert value("roomkeeper_agents_replaced_total", {"reason": "raised"}) == 1
+        assert value("roomkeeper_jobs_ended_total", {"reason": "raised"}) == 1
         assert await site.state(job) is State.JOINED
         assert site.observer.most["r"] == 1
 
