@@ -28,6 +28,7 @@ from livekit.agents.ipc.log_queue import LogQueueListener
 from livekit.agents.ipc.proc_pool import ProcPool
 from livekit.agents.job import JobAcceptArguments, RunningJobInfo
 from livekit.protocol import agent
+from livekit.agents.utils import http_context
 from livekit.rtc import _ffi_client
 
 Executor = ProcJobExecutor
@@ -227,12 +228,18 @@ def take_spare(pool: Processes) -> Executor | None:
     return spare if isinstance(spare, Executor) else None
 
 
-# -- inside job processes ----------------------------------------------------------------------------------
+# -- before a fork, and inside job processes ---------------------------------------------------------------
 
 
 def load_rtc_library() -> None:
     """Map livekit-rtc's native library, which begins nothing by itself: before a fork, once for all."""
     _ffi_client.get_ffi_lib()
+
+
+def load_certificates() -> None:
+    """Read the certificates of those whom TLS trusts: 25 ms of a processor for each process. Every job's HTTP
+    session needs them, and one that used none is made at the job's end all the same."""
+    http_context._create_ssl_context()
 
 
 def start_rtc() -> None:

@@ -9,9 +9,11 @@ from __future__ import annotations
 
 import contextlib
 
-from pool.compat import load_rtc_library
+from pool.compat import load_certificates, load_rtc_library
 from pool.guard import die_with_parent
 
 die_with_parent()
 with contextlib.suppress(OSError):  # job processes will say so, and this one must not end for it
     load_rtc_library()
+with contextlib.suppress(OSError):
+    load_certificates()

@@ -33,6 +33,7 @@ from livekit.agents.ipc.log_queue import LogQueueListener
 from livekit.agents.ipc.proc_pool import ProcPool
 from livekit.agents.ipc.supervised_proc import SupervisedProc
 from livekit.agents.job import RunningJobInfo
+from livekit.agents.utils import http_context
 from livekit.agents.utils.aio import duplex_unix
 
 from pool import compat
@@ -126,6 +127,19 @@ def test_what_agents_may_do_is_what_the_direct_lane_signs() -> None:
     """A new permission would be missing from its tokens. LiveKit leaves the sources out as well."""
     names = "can_publish can_subscribe can_publish_data can_update_metadata can_publish_sources hidden"
     assert {field.name for field in dataclasses.fields(WorkerPermissions)} == set(names.split())
+
+
+def test_certificates_are_read_before_the_fork_as_jobs_will_ask_for_them() -> None:
+    """A job's HTTP session asks with the same words, so that it finds what was read; it is made at the job's
+    end where nobody needed one before."""
+    script = (
+        "import pool.forkserver; from livekit.agents.utils import http_context as http\n"
+        "read = http._ssl_context_for.cache_info(); assert (read.misses, read.currsize) == (1, 1), read\n"
+        "http._create_ssl_context(); assert http._ssl_context_for.cache_info().hits == 1"
+    )
+    subprocess.run([sys.executable, "-c", script], check=True, timeout=60)
+    assert "ssl=_create_ssl_context()" in inspect.getsource(http_context._new_session_ctx)
+    assert "val().close()" in inspect.getsource(http_context._close_http_ctx)
 
 
 def test_the_native_library_is_loaded_and_started_by_itself() -> None:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import os
+import ssl
 import subprocess
 import sys
 from pathlib import Path
 
+import certifi
 import pytest
 
-from pool import early
+from pool import early, environment
 
 ROOT = Path(__file__).parents[2]
 
@@ -69,6 +72,22 @@ def test_a_guess_is_right_while_it_imports_enough_in_this_environment(
     assert "livekit.plugins.openai" in early.mistake(["livekit.plugins.openai", *early.OURS])
     monkeypatch.setenv("A_PASSWORD", "never told")
     assert early.mistake(early.OURS) == "the agent's module has set A_PASSWORD"
+
+
+@pytest.mark.parametrize("cafile, capath", [(None, None), ("/etc/a.pem", None), (None, "/etc/certs")])
+def test_where_the_system_trusts_nobody_certifi_counts(
+    cafile: str | None, capath: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """livekit-agents says so when the forkserver is up, which has its environment by then."""
+    for name in ("SSL_CERT_FILE", "SSL_CERT_DIR"):
+        monkeypatch.setenv(name, "")  # put back as it was afterwards
+    paths = ssl.DefaultVerifyPaths(cafile, capath, "", "", "", "")
+    monkeypatch.setattr(ssl, "get_default_verify_paths", lambda: paths)
+    environment.prepare()
+    assert os.environ["SSL_CERT_FILE"] == ("" if cafile or capath else certifi.where())
+    monkeypatch.setenv("SSL_CERT_FILE", "/given.pem")
+    environment.prepare()
+    assert os.environ["SSL_CERT_FILE"] == "/given.pem"
 
 
 def test_it_imports_nothing_heavy() -> None:
