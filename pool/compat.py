@@ -27,8 +27,8 @@ from livekit.agents.ipc.job_proc_executor import ProcJobExecutor
 from livekit.agents.ipc.log_queue import LogQueueListener
 from livekit.agents.ipc.proc_pool import ProcPool
 from livekit.agents.job import JobAcceptArguments, RunningJobInfo
-from livekit.protocol import agent
 from livekit.agents.utils import http_context
+from livekit.protocol import agent
 from livekit.rtc import _ffi_client
 
 Executor = ProcJobExecutor

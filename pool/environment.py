@@ -14,8 +14,8 @@ def prepare() -> None:
 
 
 def _trust_somebody() -> None:
-    """Where the system has no certificates, those of `certifi` count, in job processes and their native library
-    as well. livekit-agents says so, too, but when the forkserver has its environment already."""
+    """Where the system has no certificates, those of `certifi` count, for job processes and their native
+    library as well. livekit-agents says so, too, but when the forkserver has its environment already."""
     if os.environ.get("SSL_CERT_FILE") or os.environ.get("SSL_CERT_DIR"):
         return
     system = ssl.get_default_verify_paths()

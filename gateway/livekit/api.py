@@ -1,4 +1,4 @@
-"""The keeper's LiveKit port over one long-lived `livekit.api.LiveKitAPI`. Thin: nothing is cached or
+"""The keeper's LiveKit port over long-lived services of livekit-api. Thin: nothing is cached or
 decided, and nothing is tried again but a question whose answer LiveKit may have lost; a fault is the value
 `Unknown`.
 """
@@ -16,12 +16,12 @@ from typing import Self, TypeVar
 
 import aiohttp
 import structlog
-from livekit.api import LiveKitAPI, ServerError, VideoGrants
+from livekit.api import ServerError, VideoGrants
 from livekit.protocol import agent_dispatch, models
 from livekit.protocol import room as proto
 
 from gateway.keeper.model import Dispatch, Participant, Room, Unknown
-from gateway.livekit import ghosts, often, tokens
+from gateway.livekit import ghosts, services, tokens
 from gateway.livekit.faults import FAULTS, MAX_SKEW, Circumstances, Fault, clock_is_off, explain
 from gateway.livekit.values import dispatch_of, participants_of, room_of
 
@@ -82,14 +82,10 @@ class LiveKitClient:
         listen = aiohttp.TraceConfig()
         listen.on_request_end.append(self._hear_date)
         self._session = aiohttp.ClientSession(trace_configs=[listen])
-        self._api = LiveKitAPI(
-            self._url,
-            self._key,
-            self._secret,
-            session=self._session,
-            failover=False,  # one call is one call: the keeper alone decides about retry
-        )
-        self._often = often.OftenService(self._session, self._url, self._key, self._secret, failover=False)
+        given = self._session, self._url, self._key, self._secret
+        # One call is one call: the keeper alone decides about retry.
+        self._rooms = services.Rooms(*given, failover=False)
+        self._dispatches = services.Dispatches(*given, failover=False)
         return self
 
     async def __aexit__(self, *exc: object) -> None:
@@ -108,14 +104,14 @@ class LiveKitClient:
             found = await self._call("ListRooms", self._all_rooms())
             return found.unknown if isinstance(found, Fault) else found
         request = proto.ListRoomsRequest(names=names)
-        answer = await self._call("ListRooms", self._often.list_rooms(request))
+        answer = await self._call("ListRooms", self._rooms.list_rooms(request))
         return (
             answer.unknown if isinstance(answer, Fault) else [room_of(r, self._ahead) for r in answer.rooms]
         )
 
     async def participants(self, room: str) -> list[Participant] | Unknown:
         request = proto.ListParticipantsRequest(room=room)
-        answer = await self._call("ListParticipants", self._often.list_participants(request))
+        answer = await self._call("ListParticipants", self._rooms.list_participants(request))
         return (
             answer.unknown
             if isinstance(answer, Fault)
@@ -124,7 +120,7 @@ class LiveKitClient:
 
     async def create_room(self, room: str, *, empty_timeout: float) -> Room | Unknown:
         request = proto.CreateRoomRequest(name=room, empty_timeout=math.ceil(empty_timeout))
-        answer = await self._call("CreateRoom", self._api.room.create_room(request))
+        answer = await self._call("CreateRoom", self._rooms.create_room(request))
         return answer.unknown if isinstance(answer, Fault) else room_of(answer, self._ahead)
 
     async def create_dispatch(
@@ -137,15 +133,15 @@ class LiveKitClient:
             attributes=attributes,
             restart_policy=agent_dispatch.JRP_NEVER,  # fact 10: one re-dispatcher, not two
         )
-        answer = await self._call("CreateDispatch", self._api.agent_dispatch.create_dispatch(request))
+        answer = await self._call("CreateDispatch", self._dispatches.create_dispatch(request))
         return answer.unknown if isinstance(answer, Fault) else dispatch_of(answer)
 
     async def delete_dispatch(self, room: str, dispatch_id: str) -> bool | Unknown:
-        pending = self._api.agent_dispatch.delete_dispatch(dispatch_id, room)
+        pending = self._dispatches.delete_dispatch(dispatch_id, room)
         return _done(await self._call("DeleteDispatch", pending))
 
     async def dispatches(self, room: str) -> list[Dispatch] | Unknown:
-        answer = await self._call("ListDispatch", self._api.agent_dispatch.list_dispatch(room))
+        answer = await self._call("ListDispatch", self._dispatches.list_dispatch(room))
         return answer.unknown if isinstance(answer, Fault) else [dispatch_of(d) for d in answer]
 
     async def remove_participant(self, room: str, identity: str) -> bool | Unknown:
@@ -169,20 +165,20 @@ class LiveKitClient:
         request = proto.SendDataRequest(
             room=room, data=payload, kind=models.DataPacket.RELIABLE, topic=STATUS_TOPIC
         )
-        await self._call("SendData", self._api.room.send_data(request))
+        await self._call("SendData", self._rooms.send_data(request))
 
     # Below the port
 
     async def _all_rooms(self) -> list[Room]:
         rooms: list[Room] = []
-        for piece in often.pieces(await self._often.list_undecoded()):
+        for piece in services.pieces(await self._rooms.list_undecoded()):
             rooms += [room_of(r, self._ahead) for r in piece.rooms]
             await asyncio.sleep(0)  # others have their turn
         return rooms
 
     async def _remove(self, room: str, identity: str) -> object:
         request = proto.RoomParticipantIdentity(room=room, identity=identity)
-        return await self._call("RemoveParticipant", self._api.room.remove_participant(request))
+        return await self._call("RemoveParticipant", self._rooms.remove_participant(request))
 
     async def _ask_twice(self, room: str, identity: str) -> bool | Fault:
         """LiveKit loses an answer that comes too soon (S18): nobody is dead who leaves one question open."""
@@ -206,7 +202,7 @@ class LiveKitClient:
             await asyncio.gather(*questions, return_exceptions=True)
 
     async def _ask(self, room: str, identity: str) -> bool:
-        service = self._api.room
+        service = self._rooms
         try:
             await service._client.request(  # livekit-api 1.2.2 has the messages of this call, and no method
                 "RoomService",
@@ -237,7 +233,7 @@ class LiveKitClient:
         ) as signal:
             await signal.receive()
             request = proto.RoomParticipantIdentity(room=room, identity=identity)
-            return await self._api.room.remove_participant(request)
+            return await self._rooms.remove_participant(request)
 
     # Beside the port
 

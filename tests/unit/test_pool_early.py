@@ -74,7 +74,7 @@ def test_a_guess_is_right_while_it_imports_enough_in_this_environment(
     assert early.mistake(early.OURS) == "the agent's module has set A_PASSWORD"
 
 
-@pytest.mark.parametrize("cafile, capath", [(None, None), ("/etc/a.pem", None), (None, "/etc/certs")])
+@pytest.mark.parametrize(("cafile", "capath"), [(None, None), ("/etc/a.pem", None), (None, "/etc/certs")])
 def test_where_the_system_trusts_nobody_certifi_counts(
     cafile: str | None, capath: str | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
