@@ -41,8 +41,11 @@ from pool.ports import Capacity, JobEvent, JobEventKind, Offer, Verdict, Workers
 
 log = structlog.get_logger(__name__)
 
-SOON = 0.15
-"""Seconds in which an agent on its way is mostly there: a look at each of its steps would only hold it up."""
+ON_ITS_WAY = 1.0
+"""Seconds in which an agent that is called is mostly there: a look at each of its steps would only hold it
+up. It tells itself when it is there, and that is looked at at once."""
+ABOUT_TO_TELL = 0.15
+"""Seconds in which an agent of ours that has left says so itself, and why."""
 PAUSE_CHECK = 0.5
 PAUSE = 5.0
 """Seconds that the event loop must have stood still for it to count as a pause."""
@@ -229,9 +232,9 @@ class Keeper:
             self._queue.add(room)
 
     def _wake_soon(self, room: str) -> None:
-        """The same, where something more is about to be written."""
+        """The same, where an agent has come a step further, and more is about to be written."""
         if self._leads():
-            self._queue.add(room, self._clock() + SOON)
+            self._queue.add(room, self._clock() + ON_ITS_WAY)
 
     def _show(self, room: str) -> None:
         """Something about the room has changed, and nothing is written of it: the leader should look."""
@@ -391,12 +394,21 @@ class Keeper:
         if wanted or (hint.person and (self._wants.invited(hint.room) or self._policy.agents_for(hint.room))):
             if hint.person and hint.event == "participant_joined":
                 self._memory.hear_join(hint.room, hint.identity)
-            # Our own agents tell by themselves that they have come.
-            arrives = hint.event == "room_started" or (hint.event == "participant_joined" and not hint.person)
-            calm = arrives and all(self._fleet.serves(w.agent) for w in self._wants.of_room(hint.room))
-            self._queue.add(hint.room, self._clock() + SOON if calm else None)
+            self._queue.add(hint.room, self._due(hint))
             return True
         return False
+
+    def _due(self, hint: Hint) -> float | None:
+        """When to look at the room; None for at once. Our own agents tell themselves that they come and go."""
+        if hint.person or not all(self._fleet.serves(w.agent) for w in self._wants.of_room(hint.room)):
+            return None
+        match hint.event:
+            case "room_started" | "participant_joined":
+                return self._clock() + ON_ITS_WAY
+            case "room_finished" | "participant_left" | "participant_connection_aborted":
+                return self._clock() + ABOUT_TO_TELL
+            case _:
+                return None
 
     def _changes_nothing(self, room: str) -> bool:
         """Whether people may come and go in a room without a look. Not while one is under way: it may have

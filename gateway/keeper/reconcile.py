@@ -106,6 +106,8 @@ class Reconciler:
 
         Raises StoreUnavailable, LeaseLost.
         """
+        if await self._nobody_cares(room):
+            return Look()
         seen = await self._observe(room)
         if isinstance(seen, Unknown):
             await self._explain(room, seen, epoch)
@@ -136,6 +138,22 @@ class Reconciler:
             self._must_lead(epoch)
             await self._rehome(seen.room)
         return Look(due=min(dues, default=None), unknown=unknown)
+
+    async def _nobody_cares(self, room: str) -> bool:
+        """Whether no agent is wanted in the room, or there, and nobody's join calls for one: LiveKit need not
+        be asked. As after the end of most calls."""
+        if self._wants.concerns(room) or self._wants.invited(room) or self._policy.agents_for(room):
+            return False
+        known = await self._store.wants(room)
+        over = all(want.state.ended and want.state is not State.STOPPED for want in known)  # see `_see_off`
+        if not over or await self._store.claims(room):
+            return False
+        for want in known:
+            self._wants.note(want)
+            self._admission.drop(want)
+        self._memory.forget(room, people=False)
+        self._memory.touch(room)
+        return True
 
     async def _rehome(self, room: Room) -> None:
         """A room that is listed and whose node does not answer may be on a node that died: nobody can come

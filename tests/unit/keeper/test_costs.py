@@ -52,7 +52,7 @@ async def test_a_look_at_a_settled_room_is_two_calls_and_two_steps() -> None:
         before = site.livekit.calls.copy()
         site.store.on_the_way = count
         site.keeper.hint(Hint(event="room_finished", room="r0"))
-        await anyio.sleep(0.05)
+        await anyio.sleep(0.25)
         calls = site.livekit.calls - before
         assert calls["ListParticipants"] == 1
         assert calls["ListRooms"] <= 2  # one may be the readiness probe's
@@ -75,6 +75,19 @@ async def test_an_agent_on_its_way_is_not_held_up_by_looks(launch: Lane) -> None
         await site.served("r0")
         await anyio.sleep(3)
         assert looks(site) - before <= 3
+
+
+async def test_a_room_of_which_nobody_wants_anything_is_not_looked_at() -> None:
+    """Its agent ended by itself, and told so; LiveKit tells that it left, and that the room has ended."""
+    async with settled(NO_RESYNC, rooms=1) as site:
+        before = looks(site)
+        site.pool.finish(site.pool.of("r0"))
+        await anyio.sleep(1)
+        site.livekit.leave(next(c for c in site.livekit.present("r0") if c.person))  # it ends after a while
+        await anyio.sleep(30)
+        assert looks(site) == before
+        await site.ask("r0")  # and is looked at as soon as somebody does
+        await site.served("r0")
 
 
 async def test_people_who_come_and_go_in_a_settled_room_need_no_look() -> None:
