@@ -18,7 +18,9 @@ import structlog
 from gateway.keeper.fleet import Fleet
 from gateway.keeper.jobs import Jobs
 from gateway.keeper.model import Claim, Participant, Stage
+from gateway.keeper.plan import leave
 from gateway.keeper.ports import Clock, Store, StoreUnavailable
+from gateway.keeper.situation import Action, EndJob
 from gateway.keeper.traces import about
 from pool.ports import Workers
 
@@ -76,6 +78,13 @@ class Handover:
                 self._jobs.rewrite(changed)
                 return True
         return False
+
+
+def see_out(claim: Claim, listed: Iterable[Participant], now: float) -> list[Action]:
+    """The steps that get a retiring claim's job out of its room. One that LiveKit lists no longer cannot be
+    removed, and must not come back: it is killed."""
+    there = any(participant.identity == claim.identity for participant in listed)
+    return leave(claim, now) + ([] if there else [EndJob(claim, kill=True)])
 
 
 def retiring(claims: Iterable[Claim]) -> frozenset[str]:

@@ -13,7 +13,7 @@ from gateway.keeper.admission import Admission
 from gateway.keeper.asks import Asks
 from gateway.keeper.dispatcher import Dispatcher
 from gateway.keeper.fleet import Fleet
-from gateway.keeper.handover import HANDOVER_TIMEOUT, over, retiring
+from gateway.keeper.handover import HANDOVER_TIMEOUT, over, retiring, see_out
 from gateway.keeper.heart import BEAT
 from gateway.keeper.jobs import Jobs
 from gateway.keeper.look import Look, could_not_tell
@@ -435,10 +435,7 @@ class Reconciler:
             self._metrics.handovers.labels(how if runs else "died").inc()
         if not runs:
             return await self._dismiss(claim, seen, answers, epoch)
-        steps = leave(claim, now)
-        if all(p.identity != claim.identity for p in seen.participants):  # it must not come back
-            steps += [EndJob(claim, kill=True)]
-        return await self._make_leave(claim, steps, epoch)
+        return await self._make_leave(claim, see_out(claim, seen.participants, now), epoch)
 
     async def _see_off(self, want: Want, seen: Seen) -> Look:
         """A stopped want of a name that others serve: its dispatches are deleted and its agent is removed,

@@ -179,6 +179,17 @@ async def test_a_job_is_known_from_the_offer_to_the_exit(scene: Scene) -> None:
     assert scene.kinds == [Kind.UNASSIGNED]
 
 
+async def test_one_that_has_left_need_not_answer(scene: Scene) -> None:
+    """It was asked while it was in its room, and does what it likes after that."""
+    scene.process.take("J")
+    scene.jobs.launched(scene.process)
+    scene.report(Kind.ENTERED)
+    scene.jobs.ask_all()
+    assert scene.jobs.silent() == ["J"]
+    scene.report(Kind.LEFT, "CLIENT_INITIATED")
+    assert scene.jobs.silent() == []
+
+
 async def test_an_unknown_job_is_ignored(scene: Scene) -> None:
     """Ending it does nothing; its reports are no events."""
     scene.jobs.end("another", kill=True)

@@ -10,10 +10,10 @@ import anyio
 import pytest
 
 from gateway.keeper import gate
-from gateway.keeper.handover import HANDOVER_TIMEOUT, over, retiring
+from gateway.keeper.handover import HANDOVER_TIMEOUT, over, retiring, see_out
 from gateway.keeper.model import Ask, Participant, Seen, Stage, State
 from gateway.keeper.plan import HANDS_OVER, plan
-from gateway.keeper.situation import Dispatch, RemoveParticipant
+from gateway.keeper.situation import Dispatch, EndJob, RemoveParticipant
 from tests.simulation.history import History
 from tests.simulation.replica import AGENT as AGENT_OF_SCENES
 from tests.simulation.replica import Replica
@@ -66,6 +66,13 @@ def test_it_leaves_after_its_time_all_the_same() -> None:
     assert over(OLD, [OLD], [PERSON, AGENT], until) == "late"
 
 
+def test_one_that_livekit_does_not_list_is_killed() -> None:
+    """It may be about to come back, and could not be removed."""
+    kill = EndJob(OLD, kill=True)
+    assert kill in see_out(OLD, [PERSON, SUCCESSOR], NOW)
+    assert kill not in see_out(OLD, BOTH.participants, NOW)
+
+
 def test_its_successor_knows_it() -> None:
     """By what the call carries; no other call carries it."""
     assert retiring([OLD, NEW]) == {"agent-j1"}
@@ -91,6 +98,24 @@ async def test_a_call_is_handed_over_to_another_replica() -> None:
         job = await other.keeper.start_agent(Ask(room=room, agent=AGENT_OF_SCENES))
         assert job.want.state is State.JOINED
         assert job.want.identity in {c.identity for c in scene.observer.agents(room)} - {first}
+
+
+@pytest.mark.anyio
+async def test_a_successor_is_called_while_the_store_is_slow() -> None:
+    """The room is looked at once more before anybody is called into it: who hands over is nobody else."""
+
+    async def slowly() -> None:
+        await anyio.sleep(0.25)
+
+    async with a_scene(History(seed=1, replicas=2, steps=())) as scene:
+        scene.livekit.join("r1", "p")
+        old, first = await _served(scene, "r1")
+        for replica in scene.replicas:
+            replica.link.on_the_way = slowly
+        old.pool.drain()
+        assert await old.keeper.hand_over() == 1
+        await _until(lambda: len(scene.observer.agents("r1")) == 2)
+        await _until(lambda: [c.identity for c in scene.observer.agents("r1")] not in ([], [first]))
 
 
 @pytest.mark.anyio
