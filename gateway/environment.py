@@ -186,6 +186,7 @@ def read(env: Mapping[str, str], *, dev: bool, **overrides: object) -> Settings:
 
 def _trace(reader: Reader) -> TraceSettings:
     get = reader.get
+    get("OTEL_SPAN_ATTRIBUTE_COUNT_LIMIT", whole(0, 1_000_000), 0)  # livekit-agents cannot be imported else
     if get("OTEL_SDK_DISABLED", lambda text: text.lower() == "true", False):
         return TraceSettings()
     base = get("OTEL_EXPORTER_OTLP_ENDPOINT", http_url, "")

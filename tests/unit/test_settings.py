@@ -316,6 +316,14 @@ def test_a_protocol_that_is_not_spoken_is_a_fault() -> None:
     assert "http/protobuf" in fault
 
 
+@pytest.mark.parametrize("text", ["-4", "many", "1.5"])
+def test_a_limit_with_which_livekit_agents_cannot_be_imported_is_a_fault(text: str) -> None:
+    """OpenTelemetry reads it as it is imported, whether anything is traced or not."""
+    (fault,) = faults({"OTEL_SPAN_ATTRIBUTE_COUNT_LIMIT": text, "OTEL_SDK_DISABLED": "true"})
+    assert fault.startswith("OTEL_SPAN_ATTRIBUTE_COUNT_LIMIT:")
+    assert read({"OTEL_SPAN_ATTRIBUTE_COUNT_LIMIT": "4"}, dev=True).trace.endpoint == ""
+
+
 COLLECTOR = {"OTEL_EXPORTER_OTLP_ENDPOINT": "http://collector:4318"}
 
 
