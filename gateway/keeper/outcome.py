@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from gateway.keeper.model import Claim, End, Stage, State, Want
-from gateway.keeper.plan import CLOSED_ON_PURPOSE, STEADY_AFTER
+from gateway.keeper.plan import CLOSED_ON_PURPOSE, IN_ROOM, STEADY_AFTER
 from gateway.keeper.wants import failed
 from pool.ports import JobEvent, JobEventKind
 
@@ -94,6 +94,8 @@ def settled(want: Want, claim: Claim, end: End, now: float) -> Want:
     """The want after its agent's end (I5)."""
     if claim.opened_at and (claim.closed_at or now) - claim.opened_at >= STEADY_AFTER:
         want = replace(want, failures=0, trouble_since=0.0)  # it worked: no crash loop
+    if claim.stage in IN_ROOM:
+        want = replace(want, identity=claim.identity)  # whether a look has come in between or not
     match end:
         case End.SPENT:
             alone = replace(want, needs_person=True, state=State.REPLACING, since=now, dispatched_at=0.0)

@@ -44,7 +44,8 @@ MISSING_AFTER = 1.0
 BACK_FOR_GOOD = 5.0
 """Seconds after which one that was missing and is listed again is believed to be back."""
 
-_IN_ROOM = frozenset({Stage.CONNECTED, Stage.OPEN, Stage.SPENT})
+IN_ROOM = frozenset({Stage.CONNECTED, Stage.OPEN, Stage.SPENT})
+"""The stages of a job whose agent is in its room."""
 HANDS_OVER = "the agent hands over: its worker ends"
 RESTARTED = "LiveKit does not list the room; it may be coming back"
 
@@ -95,7 +96,7 @@ def _other_room(s: Situation, room: Room | None, rules: KeeperSettings) -> Plan:
 def _lives_in_its_room(s: Situation, claim: Claim) -> bool:
     """It would have told that it was put out with its room (fact 15): when that is gone, LiveKit restarted,
     whatever the workers know of that yet."""
-    return s.runs and claim.stage in _IN_ROOM and claim.want_id == s.want.id
+    return s.runs and claim.stage in IN_ROOM and claim.want_id == s.want.id
 
 
 def _await_return(s: Situation) -> Plan:

@@ -20,7 +20,7 @@ from gateway.keeper.look import Look, could_not_tell
 from gateway.keeper.memory import Memory
 from gateway.keeper.model import Claim, End, Room, Seen, Stage, State, Unknown, Want
 from gateway.keeper.notes import Note
-from gateway.keeper.plan import LEAVE_TIMEOUT, leave, plan
+from gateway.keeper.plan import IN_ROOM, LEAVE_TIMEOUT, leave, plan
 from gateway.keeper.policy import Policy
 from gateway.keeper.ports import Clock, LeaseLost, LiveKit, Store
 from gateway.keeper.situation import (
@@ -396,8 +396,7 @@ class Reconciler:
                 return removal
             await self._jobs.end(claim, End.ENDED, now, epoch=epoch)
             return Look(due=now)
-        in_room = claim.stage in {Stage.CONNECTED, Stage.OPEN, Stage.SPENT}
-        if in_room and not listed:  # it was put out with its room, and is about to tell
+        if claim.stage in IN_ROOM and not listed:  # it was put out with its room, and is about to tell
             since = now + ROOM_GONE_GRACE - LEAVE_TIMEOUT
             await self._mark(claim, epoch, stage=Stage.LEAVING, since=since)
             return Look(due=now + ROOM_GONE_GRACE)

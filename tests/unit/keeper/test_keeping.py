@@ -55,7 +55,6 @@ async def test_an_agent_whose_entrypoint_raised_is_replaced() -> None:
         site.person()
         job = await site.ask()
         first = await site.served()
-        await anyio.sleep(1)  # before the keeper has seen it in its room it is none that is replaced
         site.pool.raise_(site.pool.of("r"))
         await site.until(lambda: site.observer.agents("r") not in ([first], []), within=5)
         await anyio.sleep(1)
@@ -64,6 +63,22 @@ async def test_an_agent_whose_entrypoint_raised_is_replaced() -> None:
         assert value("roomkeeper_jobs_ended_total", {"reason": "raised"}) == 1
         assert await site.state(job) is State.JOINED
         assert site.observer.most["r"] == 1
+
+
+@pytest.mark.parametrize("after", [0.01, 0.5])
+async def test_an_agent_that_raises_before_anybody_has_seen_it_in_its_room_was_there(after: float) -> None:
+    """It is replaced like any other, and counted: crash loops begin so, and somebody is told of those."""
+    async with a_site() as site, site.running():
+        site.pool.on_enter = lambda job: "hang"  # connected, and its session is not open yet
+        site.person()
+        await site.ask()
+        await site.until(lambda: site.observer.agents("r") != [], within=5)
+        await anyio.sleep(after)
+        site.pool.on_enter = lambda job: ""
+        site.pool.raise_(site.pool.of("r"))
+        await site.until(lambda: len(site.observer.arrived["r"]) == 2, within=5)
+        value = site.metrics.registry.get_sample_value
+        assert value("roomkeeper_agents_replaced_total", {"reason": "raised"}) == 1
 
 
 async def test_an_agent_that_ended_on_purpose_comes_back_for_an_ask_only() -> None:
