@@ -399,10 +399,15 @@ class Keeper:
         return False
 
     def _due(self, hint: Hint) -> float | None:
-        """When to look at the room; None for at once. Our own agents tell themselves that they come and go."""
-        if hint.person or not all(self._fleet.serves(w.agent) for w in self._wants.of_room(hint.room)):
+        """When to look at the room; None for at once. Our own agents tell themselves that they come and go,
+        but for one that nobody has called: it has no business there, and must not stay (fact 89)."""
+        wants = self._wants.of_room(hint.room)
+        if hint.person or not all(self._fleet.serves(want.agent) for want in wants):
             return None
+        called = any(want.state is State.DISPATCHED or want.identity == hint.identity for want in wants)
         match hint.event:
+            case "participant_joined" if not called:
+                return None
             case "room_started" | "participant_joined":
                 return self._clock() + ON_ITS_WAY
             case "room_finished" | "participant_left" | "participant_connection_aborted":

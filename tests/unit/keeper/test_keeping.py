@@ -65,6 +65,17 @@ async def test_an_agent_whose_entrypoint_raised_is_replaced() -> None:
         assert site.observer.most["r"] == 1
 
 
+async def test_an_agent_that_nobody_has_called_is_put_out_at_once() -> None:
+    """One that stood still and was replaced comes back by itself (fact 89): the room must not bear both."""
+    async with a_site() as site, site.running():
+        site.person()
+        await site.ask()
+        mine = await site.served()
+        await anyio.sleep(15)
+        site.livekit.join("r", "agent-of-before", agent=AGENT)
+        assert await site.until(lambda: site.observer.agents("r") == [mine], within=5) < 0.1
+
+
 @pytest.mark.parametrize("after", [0.01, 0.5])
 async def test_an_agent_that_raises_before_anybody_has_seen_it_in_its_room_was_there(after: float) -> None:
     """It is replaced like any other, and counted: crash loops begin so, and somebody is told of those."""
