@@ -7,6 +7,7 @@ import ssl
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import certifi
 import pytest
@@ -81,7 +82,7 @@ def test_where_the_system_trusts_nobody_certifi_counts(
     """livekit-agents says so when the forkserver is up, which has its environment by then."""
     for name in ("SSL_CERT_FILE", "SSL_CERT_DIR"):
         monkeypatch.setenv(name, "")  # put back as it was afterwards
-    paths = ssl.DefaultVerifyPaths(cafile, capath, "", "", "", "")
+    paths = SimpleNamespace(cafile=cafile, capath=capath)  # typeshed knows them as texts only
     monkeypatch.setattr(ssl, "get_default_verify_paths", lambda: paths)
     environment.prepare()
     assert os.environ["SSL_CERT_FILE"] == ("" if cafile or capath else certifi.where())
