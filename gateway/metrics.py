@@ -174,8 +174,8 @@ class Metrics:
         )
         self.passes = Counter(
             "roomkeeper_passes_total",
-            "Looks at a room by result: ok, unknown (LiveKit could not tell), failed (the store is away, or a"
-            " fault of ours).",
+            "Passes over a room by result: ok (also when LiveKit needed not be asked), unknown (LiveKit could"
+            " not tell), failed (the store is away, or a fault of ours).",
             ["result"],
             registry=r,
         )

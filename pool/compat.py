@@ -237,8 +237,8 @@ def load_rtc_library() -> None:
 
 
 def load_certificates() -> None:
-    """Read the certificates of those whom TLS trusts: 25 ms of a processor for each process. Every job's HTTP
-    session needs them, and one that used none is made at the job's end all the same."""
+    """Read the CA certificates: 25 ms of a processor for each process. Every job's HTTP session needs them,
+    and where a job used none, one is made at its end all the same."""
     http_context._create_ssl_context()
 
 

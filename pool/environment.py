@@ -10,11 +10,11 @@ def prepare() -> None:
     os.environ["ORT_DISABLE_TELEMETRY"] = "1"  # fact 36
     os.environ.setdefault("LIVEKIT_AGENTS_PRELOAD_LOCAL_INFERENCE", "0")  # fact 39: 60 MB a process
     os.environ.pop("PROMETHEUS_MULTIPROC_DIR", None)  # fact 60
-    _trust_somebody()
+    _set_trust_store()
 
 
-def _trust_somebody() -> None:
-    """Where the system has no certificates, those of `certifi` count, for job processes and their native
+def _set_trust_store() -> None:
+    """Where the system has no CA certificates, those of `certifi` count, for job processes and their native
     library as well. livekit-agents says so, too, but when the forkserver has its environment already."""
     if os.environ.get("SSL_CERT_FILE") or os.environ.get("SSL_CERT_DIR"):
         return

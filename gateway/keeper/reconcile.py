@@ -106,7 +106,7 @@ class Reconciler:
 
         Raises StoreUnavailable, LeaseLost.
         """
-        if await self._nobody_cares(room):
+        if await self._done_with(room):
             return Look()
         seen = await self._observe(room)
         if isinstance(seen, Unknown):
@@ -115,10 +115,7 @@ class Reconciler:
         known = await self._store.wants(room)
         if await self._ask_by_policy(seen, known, epoch):
             known = await self._store.wants(room)
-        for want in known:
-            self._wants.note(want)
-            if want.state.ended:
-                self._admission.drop(want)  # it may have ended elsewhere
+        self._note(known)
         wants = [w for w in known if not w.state.ended]
         claims = await self._store.claims(room)  # after the wants: see `_claims_of`
         answers: dict[str, bool] = {}
@@ -139,21 +136,27 @@ class Reconciler:
             await self._rehome(seen.room)
         return Look(due=min(dues, default=None), unknown=unknown)
 
-    async def _nobody_cares(self, room: str) -> bool:
-        """Whether no agent is wanted in the room, or there, and nobody's join calls for one: LiveKit need not
-        be asked. As after the end of most calls."""
+    async def _done_with(self, room: str) -> bool:
+        """Whether no agent is wanted in the room, none of ours is there, and nobody's join calls for one, as
+        after the end of most calls. Then LiveKit is not asked, and what is remembered of the room goes."""
         if self._wants.concerns(room) or self._wants.invited(room) or self._policy.agents_for(room):
             return False
         known = await self._store.wants(room)
-        over = all(want.state.ended and want.state is not State.STOPPED for want in known)  # see `_see_off`
-        if not over or await self._store.claims(room):
+        if any(not want.state.ended or want.state is State.STOPPED for want in known):  # see `_see_off`
             return False
-        for want in known:
-            self._wants.note(want)
-            self._admission.drop(want)
+        if await self._store.claims(room):
+            return False
+        self._note(known)
         self._memory.forget(room, people=False)
         self._memory.touch(room)
         return True
+
+    def _note(self, known: Iterable[Want]) -> None:
+        """Take what the store knows into the books."""
+        for want in known:
+            self._wants.note(want)
+            if want.state.ended:
+                self._admission.drop(want)  # it may have ended elsewhere
 
     async def _rehome(self, room: Room) -> None:
         """A room that is listed and whose node does not answer may be on a node that died: nobody can come
