@@ -41,7 +41,7 @@ from pool.ports import Capacity, JobEvent, JobEventKind, Offer, Verdict, Workers
 
 log = structlog.get_logger(__name__)
 
-ON_ITS_WAY = 1.0
+CALLED_GRACE = 1.0
 """Seconds in which an agent that is called is mostly there: a look at each of its steps would only hold it
 up. It tells itself when it is there, and that is looked at at once."""
 ABOUT_TO_TELL = 0.15
@@ -234,7 +234,7 @@ class Keeper:
     def _wake_soon(self, room: str) -> None:
         """The same, where an agent has come a step further, and more is about to be written."""
         if self._leads():
-            self._queue.add(room, self._clock() + ON_ITS_WAY)
+            self._queue.add(room, self._clock() + CALLED_GRACE)
 
     def _show(self, room: str) -> None:
         """Something about the room has changed, and nothing is written of it: the leader should look."""
@@ -409,7 +409,7 @@ class Keeper:
             case "participant_joined" if not called:
                 return None
             case "room_started" | "participant_joined":
-                return self._clock() + ON_ITS_WAY
+                return self._clock() + CALLED_GRACE
             case "room_finished" | "participant_left" | "participant_connection_aborted":
                 return self._clock() + ABOUT_TO_TELL
             case _:

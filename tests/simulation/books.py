@@ -47,6 +47,8 @@ class Life:
     """How often LiveKit had died before."""
     silences: int = 0
     """How often its connection had gone silent before."""
+    came_late: bool = False
+    """Its process stood still after it was let in, and before it came."""
     dismissed: bool = False
     """It was told to end, for a reason."""
 
@@ -245,6 +247,7 @@ class Books:
         job, replica = found
         before = self.lives.get(connection)
         life = Life(connection, job, replica, book.sid, self._clock(), self.outages, connection.silences)
+        life.came_late = _stood_still(life)
         self.lives[connection] = life
         if before is None:
             self.arrived(room, book, life)
@@ -260,5 +263,8 @@ class Books:
 
     def out_of_touch(self, life: Life) -> bool:
         """Whether it stood still, or has been away from LiveKit since it came, or came back."""
-        stood_still = life.job is not None and life.job.pauses > life.job.pauses_before
-        return stood_still or life.connection.silences != life.silences or life.outages != self.outages
+        return _stood_still(life) or life.connection.silences != life.silences or life.outages != self.outages
+
+
+def _stood_still(life: Life) -> bool:
+    return life.job is not None and life.job.pauses > life.job.pauses_before

@@ -119,7 +119,7 @@ class Observer(Books):
         now = self._clock()
         listed = [c for c in self._livekit.present(room) if c.agent and c is not life.connection]
         strange = any(c.kind == "dispatch" for c in book.causes)  # nobody of ours looked before it
-        ghosts = [c for c in listed if c.link is Link.GHOST and not self._handed_over(c)]
+        ghosts = [c for c in listed if c.link is Link.GHOST and not self._may_be_met(c)]
         if ghosts and not self.out_of_touch(life) and not strange:
             self.fail(
                 f"I1: {life.connection.identity} came into {room} while {listed[0].identity} was listed"
@@ -145,10 +145,10 @@ class Observer(Books):
         if last < book.ended_at and book.served_since_cause and quiet and not book.returned:
             self.fail(f"I4: {life.connection.identity} came into {room} anew, and nobody had asked there")
 
-    def _handed_over(self, ghost: Connection) -> bool:
-        """It died while its successor was on its way."""
+    def _may_be_met(self, ghost: Connection) -> bool:
+        """It died while its successor was on its way: of a handover, or when it came itself after a pause."""
         life = self.lives.get(ghost)
-        return life is not None and handing_over(self.faults, {life.replica}) > -math.inf
+        return life is not None and (life.came_late or handing_over(self.faults, {life.replica}) > -math.inf)
 
     def ends(self, job: FakeJob, how: str) -> None:
         """The keeper ends a job, or has its participant removed: is there a reason?"""
