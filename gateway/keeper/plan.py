@@ -82,21 +82,25 @@ def _other_room(s: Situation, room: Room | None, rules: KeeperSettings) -> Plan:
     if s.asked_since_seen and (room is not None or want.source is Source.REQUEST):
         # The ask meant the room as it is now, not the one that ended unseen. Only a request makes its room.
         return Plan(want=replace(want, sid="", node=""), due=s.now)
-    agent = s.claim.identity if s.claim is not None and _lives_in_its_room(s, s.claim) else None
-    listed = any(p.identity == agent for p in s.seen.participants)
+    agents = _residents(s)
+    listed = any(p.identity in agents for p in s.seen.participants)
     restarted = bool(s.node and want.node and s.node != want.node)  # LiveKit did (fact 80)
     if room is not None and (listed or restarted):
         return Plan(want=replace(want, sid=room.sid, node=s.node), due=s.now)
-    if agent is not None or restarted or not s.node:
+    if agents or restarted or not s.node:
         # Without a registration nothing tells a restart of LiveKit from a room's end (I3).
         return _await_return(s)
     return finish(want, "the room has ended", s.now)
 
 
-def _lives_in_its_room(s: Situation, claim: Claim) -> bool:
-    """It would have told that it was put out with its room (fact 15): when that is gone, LiveKit restarted,
-    whatever the workers know of that yet."""
-    return s.runs and claim.stage in IN_ROOM and claim.want_id == s.want.id
+def _residents(s: Situation) -> frozenset[str]:
+    """The identities of the want's agents that are in its room, as far as they told. They would have told
+    that they were put out with it (fact 15): when it is gone, LiveKit restarted, whatever the workers know
+    of that yet."""
+    claim = s.claim
+    if claim is None or not s.runs or claim.stage not in IN_ROOM or claim.want_id != s.want.id:
+        return s.retiring
+    return s.retiring | {claim.identity}
 
 
 def _await_return(s: Situation) -> Plan:
