@@ -400,16 +400,22 @@ class Keeper:
 
     def _due(self, hint: Hint) -> float | None:
         """When to look at the room; None for at once. Our own agents tell themselves that they come and go,
-        but for one that nobody has called: it has no business there, and must not stay (fact 89)."""
+        but for one that nobody has called: it has no business there, and must not stay (fact 89). One on its
+        way does not know that its room has ended, and would come into the next one of that name (I4)."""
         wants = self._wants.of_room(hint.room)
         if hint.person or not all(self._fleet.serves(want.agent) for want in wants):
             return None
+        another_room = any(hint.sid and want.sid and want.sid != hint.sid for want in wants)
         called = any(want.state is State.DISPATCHED or want.identity == hint.identity for want in wants)
         match hint.event:
+            case "room_started" | "participant_joined" if another_room:
+                return None
             case "participant_joined" if not called:
                 return None
             case "room_started" | "participant_joined":
                 return self._clock() + CALLED_GRACE
+            case "room_finished" if any(want.state is State.DISPATCHED for want in wants):
+                return None
             case "room_finished" | "participant_left" | "participant_connection_aborted":
                 return self._clock() + ABOUT_TO_TELL
             case _:

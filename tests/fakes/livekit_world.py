@@ -267,6 +267,10 @@ class World:
         self._watch(room)
         return room
 
+    def delete_room(self, name: str) -> None:
+        """Somebody ends it, whoever is in it."""
+        self._close(self._rooms[name], "ROOM_DELETED")
+
     def _count(self, room: RoomState) -> None:
         """The count changes at once after 5 s without a change, else at the next tick."""
         now = self._clock()
@@ -288,10 +292,12 @@ class World:
     def _end(self, room: RoomState) -> None:
         if self._rooms.get(room.name) is not room or room.people or self._clock() < room.ends_at:
             return
-        if not room.has_node:
-            return
+        if room.has_node:
+            self._close(room, "ROOM_CLOSED")
+
+    def _close(self, room: RoomState, reason: str) -> None:
         for connection in list(room.members.values()):
-            self._part(connection, "ROOM_CLOSED")
+            self._part(connection, reason)
         del self._rooms[room.name]
         self._tell("room_finished", room)
 

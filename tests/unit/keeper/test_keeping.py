@@ -153,6 +153,26 @@ async def test_a_finished_room_is_not_brought_back() -> None:
         assert len(site.observer.arrived["r"]) == 1
 
 
+@pytest.mark.parametrize("after", [0.1, 0.19, 0.21, 0.23])
+@pytest.mark.parametrize("told", [True, False])
+async def test_an_agent_on_its_way_does_not_stay_in_the_next_room_of_that_name(
+    after: float, told: bool
+) -> None:
+    """I4: the room is deleted before anybody joined, and made again at once; nobody has asked there. One of
+    the two webhooks of that is enough."""
+    async with a_site() as site, site.running():
+        job = await site.ask()
+        await anyio.sleep(after)
+        assert site.observer.agents("r") == []
+        site.webhooks = told
+        site.livekit.delete_room("r")
+        site.webhooks = not told
+        site.livekit.open_room("r")
+        await anyio.sleep(1)
+        assert await site.state(job) is State.FINISHED
+        assert site.observer.agents("r") == []
+
+
 async def test_a_gateway_killed_after_its_answer_serves_the_room_when_it_is_back() -> None:
     """No accepted request is forgotten."""
     async with a_site() as site:
