@@ -414,9 +414,7 @@ class Keeper:
                 return None
             case "room_started" | "participant_joined":
                 return self._clock() + CALLED_GRACE
-            case "room_finished" if any(want.state is State.DISPATCHED for want in wants):
-                return None
-            case "room_finished" | "participant_left" | "participant_connection_aborted":
+            case "participant_left" | "participant_connection_aborted":
                 return self._clock() + ABOUT_TO_TELL
             case _:
                 return None
