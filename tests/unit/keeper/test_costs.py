@@ -77,6 +77,18 @@ async def test_an_agent_on_its_way_is_not_held_up_by_looks(launch: Lane) -> None
         assert looks(site) - before <= 3
 
 
+async def test_a_late_word_of_an_agent_that_is_there_makes_no_haste() -> None:
+    """LiveKit's webhook comes when the agent itself has told long ago."""
+    async with settled(NO_RESYNC, rooms=1) as site:
+        before, (mine,) = looks(site), site.observer.agents("r0")
+        site.keeper.hint(Hint(event="participant_joined", room="r0", identity=mine))
+        await anyio.sleep(0.5)
+        assert looks(site) == before
+        site.keeper.hint(Hint(event="participant_joined", room="r0", identity="another"))
+        await anyio.sleep(0.1)
+        assert looks(site) == before + 1
+
+
 async def test_a_room_of_which_nobody_wants_anything_is_not_looked_at() -> None:
     """Its agent ended by itself, and told so; LiveKit tells that it left, and that the room has ended."""
     async with settled(NO_RESYNC, rooms=1) as site:
