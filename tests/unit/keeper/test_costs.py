@@ -63,7 +63,7 @@ async def test_a_look_at_a_settled_room_is_two_calls_and_two_steps() -> None:
 @pytest.mark.parametrize("launch", ["dispatch", "direct"])
 async def test_an_agent_on_its_way_is_not_held_up_by_looks(launch: Lane) -> None:
     """Each of its steps is told, by its process and by webhooks: one look when it is asked for, one when it
-    is there, and one more in case it had not come by then."""
+    is there."""
     settings = replace(NO_RESYNC, launch=launch)
     async with a_site(settings=settings) as site, site.running():
         await site.ask("first")
@@ -74,7 +74,7 @@ async def test_an_agent_on_its_way_is_not_held_up_by_looks(launch: Lane) -> None
         await site.ask("r0")
         await site.served("r0")
         await anyio.sleep(3)
-        assert looks(site) - before <= 3
+        assert looks(site) - before <= 2
 
 
 async def test_a_late_word_of_an_agent_that_is_there_makes_no_haste() -> None:
